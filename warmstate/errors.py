@@ -1,0 +1,207 @@
+"""
+Every error of warmstate.
+
+    WarmstateError
+    ├── DeclarationError            a class declares a slot, tail or resource in a way that cannot work
+    ├── ConfigurationError          an environment variable or option has a value that cannot be used
+    ├── HandlerError                the configured handler cannot be loaded
+    │   ├── MalformedHandlerName
+    │   ├── HandlerImportError
+    │   ├── HandlerSyntaxError
+    │   ├── HandlerNotFound
+    │   └── BuiltInModuleConflict
+    ├── PayloadError                an event or an answer is not what JSON and the platform allow
+    │   ├── EventDecodeError
+    │   ├── AnswerEncodeError
+    │   └── AnswerTooLarge
+    ├── DeadlinePassed              the deadline of an invocation was over before its work could count
+    ├── ResetRequested              raised by a handler that wants a fresh process
+    ├── TransportError              the Runtime API cannot be reached or speaks nonsense
+    ├── LifecycleError              a call that the lifecycle does not allow now
+    ├── CommitError                 committed state could not be written, so the invocation fails
+    ├── CodecError                  a value cannot be encoded or decoded, with the path to it
+    ├── BudgetExceeded              a value does not fit the bytes allowed to stay resident
+    ├── TenantMismatch              an event of one tenant reached an environment of another
+    ├── FlushError                  a tail's flush method failed; the batch is kept
+    └── ResourceError               a resource cannot be opened
+
+Each class has a `wire_type`: the `errorType` under which the platform and the caller see it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnswerEncodeError",
+    "AnswerTooLarge",
+    "BudgetExceeded",
+    "BuiltInModuleConflict",
+    "CodecError",
+    "CommitError",
+    "ConfigurationError",
+    "DeadlinePassed",
+    "DeclarationError",
+    "EventDecodeError",
+    "FlushError",
+    "HandlerError",
+    "HandlerImportError",
+    "HandlerNotFound",
+    "HandlerSyntaxError",
+    "LifecycleError",
+    "MalformedHandlerName",
+    "PayloadError",
+    "ResetRequested",
+    "ResourceError",
+    "TenantMismatch",
+    "TransportError",
+    "WarmstateError",
+]
+
+
+class WarmstateError(Exception):
+    """The base of every error that warmstate raises."""
+
+    wire_type = "Runtime.WarmstateError"
+
+
+class DeclarationError(WarmstateError, TypeError):
+    """Raised when a class is created whose slots, tails or resources cannot work as declared."""
+
+    wire_type = "Runtime.DeclarationError"
+
+
+class ConfigurationError(WarmstateError, ValueError):
+    """Raised when an environment variable or option has a value that cannot be used; the message names it."""
+
+    wire_type = "Runtime.ConfigurationError"
+
+
+class HandlerError(WarmstateError):
+    """Raised when the configured handler cannot be loaded."""
+
+    wire_type = "Runtime.HandlerError"
+
+
+class MalformedHandlerName(HandlerError):
+    """Raised when the handler's name has no module and attribute part."""
+
+    wire_type = "Runtime.MalformedHandlerName"
+
+
+class HandlerImportError(HandlerError):
+    """Raised when the handler's module, or something it imports, cannot be imported."""
+
+    wire_type = "Runtime.ImportModuleError"
+
+
+class HandlerSyntaxError(HandlerError):
+    """Raised when the handler's module, or something it imports, is not valid Python."""
+
+    wire_type = "Runtime.UserCodeSyntaxError"
+
+
+class HandlerNotFound(HandlerError):
+    """Raised when the handler's module has no attribute of the configured name."""
+
+    wire_type = "Runtime.HandlerNotFound"
+
+
+class BuiltInModuleConflict(HandlerError):
+    """Raised when the handler's module has the name of a module built into the interpreter."""
+
+    wire_type = "Runtime.BuiltInModuleConflict"
+
+
+class PayloadError(WarmstateError, ValueError):
+    """Raised when an event or an answer is not what JSON and the platform allow."""
+
+    wire_type = "Runtime.PayloadError"
+
+
+class EventDecodeError(PayloadError):
+    """Raised when an event's body is not the UTF-8 JSON that its content type promises."""
+
+    wire_type = "Runtime.UnmarshalError"
+
+
+class AnswerEncodeError(PayloadError):
+    """Raised when a handler's result cannot be written as JSON; the message has the path to the value."""
+
+    wire_type = "Runtime.MarshalError"
+
+
+class AnswerTooLarge(PayloadError):
+    """Raised when an answer is larger than the platform accepts; carries both sizes in bytes."""
+
+    wire_type = "Function.ResponseSizeTooLarge"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"Response payload size exceeded maximum allowed payload size ({limit} bytes): this answer has {size} bytes. "
+            "Return a reference (for example an object's key), or stream the answer from a generator."
+        )
+        self.size = size
+        self.limit = limit
+
+
+class DeadlinePassed(WarmstateError):
+    """Raised when the deadline of an invocation was over before its work could count; nothing of it is committed."""
+
+    wire_type = "Runtime.DeadlinePassed"
+
+
+class ResetRequested(WarmstateError):
+    """Raised by a handler to fail its invocation and continue in a fresh process of the same environment."""
+
+    wire_type = "Function.ResetRequested"
+
+
+class TransportError(WarmstateError, ConnectionError):
+    """Raised when the Runtime API cannot be reached or answers with something that is not its protocol."""
+
+    wire_type = "Runtime.TransportError"
+
+
+class LifecycleError(WarmstateError, RuntimeError):
+    """Raised on a call that the lifecycle does not allow in the present state."""
+
+    wire_type = "Runtime.LifecycleError"
+
+
+class CommitError(WarmstateError):
+    """Raised when committed state could not be written; the invocation fails and the last commit stays valid."""
+
+    wire_type = "Runtime.CommitError"
+
+
+class CodecError(WarmstateError, ValueError):
+    """Raised when a value cannot be encoded or decoded; `path` leads to it, for example `$.a[3].b`."""
+
+    wire_type = "Runtime.CodecError"
+
+    def __init__(self, message: str, path: str = "$") -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+
+
+class BudgetExceeded(WarmstateError):
+    """Raised when a value can never fit the bytes allowed to stay resident; the old value is kept."""
+
+    wire_type = "Runtime.BudgetExceeded"
+
+
+class TenantMismatch(WarmstateError):
+    """Raised when an event of one tenant reaches an environment, or state, that belongs to another."""
+
+    wire_type = "Runtime.TenantMismatch"
+
+
+class FlushError(WarmstateError):
+    """Raised when a tail's flush method failed where its success was needed; the batch is kept."""
+
+    wire_type = "Runtime.FlushError"
+
+
+class ResourceError(WarmstateError):
+    """Raised when a resource cannot be opened; the cause is chained."""
+
+    wire_type = "Runtime.ResourceError"

@@ -1,0 +1,1 @@
+"""What drives an instance: the Runtime API loop and what belongs to it."""

@@ -1,0 +1,1 @@
+"""What can happen to an execution environment, and how one tells."""

@@ -1,0 +1,32 @@
+"""The two clocks that a freeze treats differently."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["SYSTEM_CLOCK", "Clock"]
+
+
+class Clock:
+    """
+    The wall clock and the monotonic clock of this process, in seconds.
+
+    A frozen environment wakes with a wall clock that jumped; whether its monotonic clock counted the freeze
+    depends on how the platform paused it.
+    So never assume either: what must expire is compared on both.
+    Pass a subclass (`warmstate.testing.FakeClock`) to move time by hand.
+    """
+
+    __slots__ = ()
+
+    def wall(self) -> float:
+        """Seconds since the epoch; jumps over a freeze and when the host corrects its clock."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards; may or may not count frozen time."""
+        return time.monotonic()
+
+
+SYSTEM_CLOCK = Clock()
+"""The real clocks; has no state, so sharing it is safe."""
