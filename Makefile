@@ -1,0 +1,94 @@
+# Everything a developer says to this repository. Needs make and Python >= 3.10; each target sets up what it needs.
+#
+#   make test                      format, lint, types, import contracts, tests
+#   make timelapse                 photos into a growing video, through freezes, a reset and a shutdown
+#   make help                      all targets
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := $(wildcard warmstate examples benchmarks scripts tests)
+PYTEST_ARGS ?=
+
+# The first interpreter that is new enough; `make PYTHON=python3.13 ...` chooses.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$python && break; done)
+
+# What `make timelapse` takes, handed over only when set: PHOTOS=300 RATE=30 PHOTOS_FROM=folder
+TIMELAPSE_OPTIONS = $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(RATE),--rate $(RATE)) $(if $(PHOTOS_FROM),--photos-from '$(PHOTOS_FROM)')
+
+.PHONY: help
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: $(READY) ## make .venv with everything the other targets use
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo 'make: found no Python >= 3.10 with venv; install one, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@echo 'Setting up $(VENV) (once; again when pyproject.toml or constraints.txt change) ...'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--no-build-isolation --editable '.[emulator,aws,timelapse]'
+	@touch $@
+
+.PHONY: test
+test: check pytest ## format, lint, types, import contracts, then all quick tests
+
+.PHONY: check
+check: $(READY) ## format, lint, types and import contracts, without the tests
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+.PHONY: pytest
+pytest: $(READY) ## the quick tests alone; PYTEST_ARGS='-k thaw' chooses
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: $(READY) ## the tests that run for minutes
+	$(BIN)/pytest -m soak $(PYTEST_ARGS)
+
+.PHONY: format
+format: $(READY) ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+.PHONY: timelapse
+timelapse: $(READY) ## the main job; PHOTOS=300 RATE=30 PHOTOS_FROM=folder change it
+	$(BIN)/python -m examples.timelapse $(TIMELAPSE_OPTIONS)
+
+.PHONY: bench
+bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of the README
+	$(BIN)/python -m benchmarks
+
+.PHONY: bench-timelapse
+bench-timelapse: $(READY) ## what one photo costs as the video grows
+	$(BIN)/python -m benchmarks timelapse
+
+.PHONY: counts
+counts: $(READY) ## instruction counts of the hot and the cold path against the stored ones
+	$(BIN)/python -m benchmarks counts
+
+.PHONY: diagram
+diagram: $(READY) ## draw the lifecycle's transition table into docs/architecture.md
+	$(BIN)/python scripts/draw_lifecycle.py
+
+# uv resolves for every Python at once; it lives in a place of its own and nothing else needs it.
+.PHONY: constraints
+constraints: $(READY) ## renew constraints.txt for every supported Python
+	test -x .cache/uv/bin/uv || { $(PYTHON) -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv; }
+	{ head -n 1 constraints.txt; .cache/uv/bin/uv pip compile pyproject.toml --universal --all-extras --group dev --upgrade \
+		--python-version 3.10 --system-certs --no-header --no-annotate --quiet; } > .cache/constraints.txt
+	mv .cache/constraints.txt constraints.txt
+
+.PHONY: clean
+clean: ## remove what make made
+	rm -rf $(VENV) .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
