@@ -79,7 +79,7 @@ counts: $(READY) ## instruction counts of the hot and the cold path against the 
 
 .PHONY: diagram
 diagram: $(READY) ## draw the lifecycle's transition table into docs/architecture.md
-	$(BIN)/python scripts/draw_lifecycle.py
+	$(BIN)/python -m scripts.draw_lifecycle
 
 # uv resolves for every Python at once; it lives in a place of its own and nothing else needs it.
 .PHONY: constraints
