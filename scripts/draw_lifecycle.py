@@ -11,8 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from scripts.markers import replace_between
 from warmstate.lifecycle.machine import TRANSITIONS
+
+from scripts.markers import replace_between
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
 
