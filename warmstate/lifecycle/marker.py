@@ -1,0 +1,320 @@
+"""
+The marker in /tmp that tells a reset from a cold start, and why the process before this one ended.
+
+1. A process owns the first directory `WARMSTATE_TMP/warmstate/<n>/` whose marker it can lock. POSIX record locks die
+   with their process and, unlike flock, are not inherited by children.
+2. The marker is 256 bytes in three fields, each replaced by one pwrite:
+
+       0    who: format, environment id, pid, generation, strikes, identity of the sandbox
+       64   what: phase, request id, deadline
+       224  last word: a word and when it was said, or blank
+
+3. What was read comes from a process that may have died between any two instructions, or from anybody who can write to
+   /tmp: everything is checked, and what does not fit counts as no marker.
+4. Nothing here may fail an invocation. Where /tmp cannot be used the claim has no directory, and the instance is cold.
+5. Nobody else opens the marker in this process: closing any descriptor of a file drops the process's locks on it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from binascii import crc32, hexlify
+
+from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
+from warmstate.lifecycle.notices import Notices
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from warmstate.lifecycle.environment import Environment
+    from warmstate.lifecycle.events import ResetReason, StartKind
+
+__all__ = ["SIZE", "Claim", "Predecessor", "claim"]
+
+SIZE = 256
+_WHO, _WHAT, _WORD = 0, 64, 224  # where the fields begin
+_FORMAT = "warmstate1"
+_PHASES = ("init", "next", "invoke", "snapshot")
+_MOST_CLAIMS = 64  # more live processes than this in one environment are a mistake
+_MOST_STRIKES = 3  # crashes in a row without one completed invocation
+_SIGTERM_EARLY_MS = 100  # a SIGTERM this much before a deadline is still that deadline's
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Predecessor:
+    """What the marker tells of the process that owned the directory before this one."""
+
+    __slots__ = (
+        "deadline_ms",
+        "environment_id",
+        "generation",
+        "identity",
+        "phase",
+        "pid",
+        "request_id",
+        "strikes",
+        "word",
+        "word_ms",
+    )
+
+    def __init__(self, record: bytes) -> None:
+        """
+        Raises:
+            ValueError: these bytes are no marker.
+        """
+        who = _field(record, _WHO, _WHAT).split(" ")
+        if len(who) != 6 or who[0] != _FORMAT or len(who[1]) != 16:
+            raise ValueError("no marker")
+        self.environment_id = who[1]
+        self.pid, self.generation, self.strikes = int(who[2]), int(who[3]), int(who[4])
+        self.identity = who[5]
+        self.phase, request_id, deadline_ms = (_field(record, _WHAT, _WORD).split(" ") + ["", "0"])[:3]
+        if self.phase not in _PHASES or self.generation < 1:
+            raise ValueError("no marker")
+        self.request_id = request_id or None
+        self.deadline_ms = int(deadline_ms)
+        self.word, _, word_ms = _field(record, _WORD, SIZE).partition(" ")
+        self.word_ms = int(word_ms or 0)
+
+    @property
+    def reason(self) -> ResetReason:
+        """Why this process ended: it said so itself, or SIGTERM met it past its deadline, or else it crashed."""
+        if self.word == "exit":
+            return "exit"
+        if self.word == "term" and self.phase == "invoke" and self.word_ms >= self.deadline_ms - _SIGTERM_EARLY_MS:
+            return "timeout"
+        return "crash"
+
+    def __repr__(self) -> str:
+        return f"<Predecessor pid={self.pid}, generation={self.generation}, phase={self.phase}, {self.reason}>"
+
+
+class Claim:
+    """
+    This process's hold on its directory, and what it learned on taking it.
+
+    `directory` is a path of mode 0700 that is ours alone while the process lives; None where /tmp cannot be used.
+    `generation` counts the processes of this environment from 1; `start` and `reset_reason` are those of `Init`.
+    `environment_id` outlives resets; `fence` is unique to this process.
+    `predecessor` is what the marker held, or None.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_fd",
+        "_identity",
+        "_notices",
+        "_path",
+        "_strikes",
+        "directory",
+        "environment_id",
+        "fence",
+        "generation",
+        "predecessor",
+        "reset_reason",
+        "start",
+    )
+
+    def __init__(self, environment: Environment, clock: Clock, notices: Notices) -> None:
+        self._clock = clock
+        self._notices = notices
+        self._identity = f"{crc32(environment.identity.encode('utf-8', 'surrogateescape')):08x}"
+        self._fd = -1
+        self._path = ""
+        self._strikes = 0
+        self.directory: str | None = None
+        self.environment_id = _random_id()
+        self.generation = 1
+        provisioned = environment.initialization_type == "provisioned-concurrency"
+        self.start: StartKind = "provisioned" if provisioned else "cold"
+        self.reset_reason: ResetReason | None = None
+        self.predecessor: Predecessor | None = None
+        self.fence = f"{self.environment_id}.1.{_random_id()}"
+
+    def write(self, phase: str, request_id: str = "", deadline_ms: int = 0) -> None:
+        """Notes what the process does now (`init`, `next`, `invoke` or `snapshot`), in one write; never raises."""
+        if self._fd >= 0:
+            try:
+                os.pwrite(self._fd, b"%b %b %d\n" % (phase.encode(), request_id.encode(), deadline_ms), _WHAT)
+            except OSError:
+                self._reopen()
+
+    def answered(self) -> None:
+        """Notes that an invocation was completed: what follows is no crash loop. Cheap after the first time."""
+        if self._strikes:
+            self._strikes = 0
+            self._write_who()
+
+    def say(self, word: str) -> None:
+        """Leaves a last word, with the time: "term" when SIGTERM arrives, "exit" when the process ends by itself."""
+        if self._fd >= 0:
+            try:
+                text = b"%b %d\n" % (word.encode(), int(self._clock.wall() * 1000))
+                os.pwrite(self._fd, text, _WORD)
+            except OSError:
+                pass  # the next process then reads a crash, which is the honest guess
+
+    def close(self, word: str = "exit") -> None:
+        """Leaves `word` and lets go of the directory; later calls do nothing."""
+        if self._fd >= 0:
+            self.say(word)
+            try:
+                os.close(self._fd)
+            except OSError:
+                pass
+            self._fd = -1
+
+    def renew(self) -> None:
+        """
+        A snapshot was restored: this is another environment now, and every clone gets ids of its own.
+
+        What was committed before the snapshot stays behind; `directory` is emptied.
+        """
+        self.environment_id = _random_id()
+        self.generation = 1
+        self.start = "restore"
+        self.reset_reason = None
+        self.fence = f"{self.environment_id}.1.{_random_id()}"
+        if self.directory is not None:
+            _empty(self.directory)
+        self._write_who()
+        self.write("init")
+
+    def adopt(self, fd: int, path: str, record: bytes) -> None:
+        """Takes over the locked marker `fd` in the directory `path`, whose marker held `record`."""
+        self._fd = fd
+        self._path = path
+        self.directory = path
+        predecessor = _read(record)
+        if predecessor is not None and predecessor.identity == self._identity:
+            self.predecessor = predecessor
+            self._follow(predecessor)
+        elif _is_used(path):
+            # Left by another sandbox that shared this /tmp, which is not our past.
+            _empty(path)
+        os.pwrite(fd, b" " * SIZE, 0)
+        self._write_who()
+        self.write("init")
+
+    def _follow(self, predecessor: Predecessor) -> None:
+        self.environment_id = predecessor.environment_id
+        self.generation = predecessor.generation + 1
+        self.fence = f"{self.environment_id}.{self.generation}.{_random_id()}"
+        reason = predecessor.reason
+        if predecessor.phase != "init":
+            self.start = "reset"
+            self.reset_reason = reason
+        if reason == "crash":
+            self._strikes = predecessor.strikes + 1
+        if self._strikes >= _MOST_STRIKES and self.directory is not None:
+            self._notices.error(
+                f"The last {self._strikes} processes of this environment crashed before they completed an invocation; "
+                "what they had committed is dropped, because it may be the cause.",
+                strikes=self._strikes,
+            )
+            _empty(self.directory)
+            self._strikes = 0
+
+    def _write_who(self) -> None:
+        if self._fd < 0:
+            return
+        who = f"{_FORMAT} {self.environment_id} {os.getpid()} {self.generation} {self._strikes} {self._identity}\n"
+        try:
+            os.pwrite(self._fd, who.encode().ljust(_WHAT), _WHO)
+        except OSError:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        # A handler that closes every descriptor closes ours, and the lock with it.
+        self._fd = -1
+        try:
+            fd = os.open(self._path + "/marker", _FILE, 0o600)
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._notices.once("marker", f"The marker in {self._path} cannot be written any more: {error}.")
+            return
+        self._fd = fd
+        self._write_who()
+
+    def __repr__(self) -> str:
+        return f"<Claim {self.directory}, generation={self.generation}, start={self.start}>"
+
+
+def claim(tmp: str, *, environment: Environment, clock: Clock = SYSTEM_CLOCK, notices: Notices | None = None) -> Claim:
+    """
+    Claims a directory under `tmp` for this process and reads what the process before it left there.
+
+    Never raises: where `tmp` cannot be used the claim has no directory, and a notice says why.
+    """
+    notices = notices or Notices()
+    taken = Claim(environment, clock, notices)
+    try:
+        root = tmp.rstrip("/") + "/warmstate"
+        _private(root)
+        for number in range(_MOST_CLAIMS):
+            path = f"{root}/{number}"
+            _private(path)
+            fd = os.open(path + "/marker", _FILE, 0o600)
+            try:
+                fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(fd)  # another process lives there
+                continue
+            taken.adopt(fd, path, os.pread(fd, SIZE, 0))
+            return taken
+        raise OSError(f"all of its {_MOST_CLAIMS} directories belong to live processes")
+    except OSError as error:
+        notices.warning(
+            f"{tmp}/warmstate cannot be used ({error}), so this instance keeps its state in memory only: "
+            "commits fail and resets look like cold starts. Point WARMSTATE_TMP at a directory that this user may write to."
+        )
+        taken.directory = None
+        return taken
+
+
+def _private(path: str) -> None:
+    """Makes `path` unless it is there, and checks that it is a directory of ours that nobody else can enter."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        fd = os.open(path, _DIRECTORY)
+        try:
+            found = os.fstat(fd)
+            if found.st_uid != os.geteuid():
+                raise PermissionError(f"{path} belongs to another user") from None
+            if found.st_mode & 0o077:
+                os.fchmod(fd, 0o700)
+        finally:
+            os.close(fd)
+
+
+def _read(record: bytes) -> Predecessor | None:
+    try:
+        return Predecessor(record)
+    except ValueError:
+        return None
+
+
+def _field(record: bytes, begin: int, end: int) -> str:
+    return record[begin:end].partition(b"\n")[0].strip().decode("ascii")
+
+
+def _is_used(path: str) -> bool:
+    with os.scandir(path) as entries:
+        return any(entry.name != "marker" for entry in entries)
+
+
+def _empty(path: str) -> None:
+    """Removes everything in `path` but the marker; does not follow links."""
+    with os.scandir(path) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                _empty(entry.path)
+                os.rmdir(entry.path)
+            elif entry.name != "marker":
+                os.unlink(entry.path)
+
+
+def _random_id() -> str:
+    return hexlify(os.urandom(8)).decode()
