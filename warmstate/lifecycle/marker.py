@@ -69,7 +69,8 @@ class Predecessor:
         self.environment_id = who[1]
         self.pid, self.generation, self.strikes = int(who[2]), int(who[3]), int(who[4])
         self.identity = who[5]
-        self.phase, request_id, deadline_ms = (_field(record, _WHAT, _WORD).split(" ") + ["", "0"])[:3]
+        what = _field(record, _WHAT, _WORD).split(" ")
+        self.phase, request_id, deadline_ms = what if len(what) == 3 else (what[0], "", "0")
         if self.phase not in _PHASES or self.generation < 1:
             raise ValueError("no marker")
         self.request_id = request_id or None
@@ -164,6 +165,13 @@ class Claim:
             except OSError:
                 pass
             self._fd = -1
+
+    def abandon(self) -> None:
+        """Gives the directory up without a word; what was learned from it stays known."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+        self.directory = None
 
     def renew(self) -> None:
         """
@@ -263,14 +271,15 @@ def claim(tmp: str, *, environment: Environment, clock: Clock = SYSTEM_CLOCK, no
                 continue
             taken.adopt(fd, path, os.pread(fd, SIZE, 0))
             return taken
-        raise OSError(f"all of its {_MOST_CLAIMS} directories belong to live processes")
+        reason = f"all of its {_MOST_CLAIMS} directories belong to live processes"
     except OSError as error:
-        notices.warning(
-            f"{tmp}/warmstate cannot be used ({error}), so this instance keeps its state in memory only: "
-            "commits fail and resets look like cold starts. Point WARMSTATE_TMP at a directory that this user may write to."
-        )
-        taken.directory = None
-        return taken
+        reason = str(error)
+        taken.abandon()
+    notices.warning(
+        f"{tmp}/warmstate cannot be used ({reason}), so this instance keeps its state in memory only: "
+        "commits fail and resets look like cold starts. Point WARMSTATE_TMP at a directory that this user may write to."
+    )
+    return taken
 
 
 def _private(path: str) -> None:
