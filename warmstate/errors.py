@@ -12,11 +12,14 @@ Every error of warmstate.
     │   └── BuiltInModuleConflict
     ├── PayloadError                an event or an answer is not what JSON and the platform allow
     │   ├── EventDecodeError
+    │   ├── EventRefused            an event arrived in a form that can only be answered with an error
+    │   ├── ContextDecodeError
     │   ├── AnswerEncodeError
     │   └── AnswerTooLarge
     ├── DeadlinePassed              the deadline of an invocation was over before its work could count
     ├── ResetRequested              raised by a handler that wants a fresh process
     ├── TransportError              the Runtime API cannot be reached or speaks nonsense
+    │   └── UnanswerableEvent       an event came without a request id to answer it under
     ├── LifecycleError              a call that the lifecycle does not allow now
     ├── CommitError                 committed state could not be written, so the invocation fails
     ├── CodecError                  a value cannot be encoded or decoded, with the path to it
@@ -30,6 +33,10 @@ Each class has a `wire_type`: the `errorType` under which the platform and the c
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from warmstate.wire.runtime_api import Invocation
+
 __all__ = [
     "AnswerEncodeError",
     "AnswerTooLarge",
@@ -38,9 +45,11 @@ __all__ = [
     "CodecError",
     "CommitError",
     "ConfigurationError",
+    "ContextDecodeError",
     "DeadlinePassed",
     "DeclarationError",
     "EventDecodeError",
+    "EventRefused",
     "FlushError",
     "HandlerError",
     "HandlerImportError",
@@ -53,6 +62,7 @@ __all__ = [
     "ResourceError",
     "TenantMismatch",
     "TransportError",
+    "UnanswerableEvent",
     "WarmstateError",
 ]
 
@@ -123,6 +133,22 @@ class EventDecodeError(PayloadError):
     wire_type = "Runtime.UnmarshalError"
 
 
+class ContextDecodeError(PayloadError):
+    """Raised when the client context or the Cognito identity of a request is not the JSON object that it must be."""
+
+    wire_type = "Runtime.LambdaContextUnmarshalError"
+
+
+class EventRefused(PayloadError):
+    """Raised when an event arrived in a form that can only be answered with an error; carries its invocation."""
+
+    wire_type = "Runtime.InvalidEvent"
+
+    def __init__(self, message: str, invocation: Invocation) -> None:
+        super().__init__(message)
+        self.invocation = invocation
+
+
 class AnswerEncodeError(PayloadError):
     """Raised when a handler's result cannot be written as JSON; the message has the path to the value."""
 
@@ -159,6 +185,12 @@ class TransportError(WarmstateError, ConnectionError):
     """Raised when the Runtime API cannot be reached or answers with something that is not its protocol."""
 
     wire_type = "Runtime.TransportError"
+
+
+class UnanswerableEvent(TransportError):
+    """Raised when an event came without a request id under which it could be answered; the event is dropped."""
+
+    wire_type = "Runtime.UnanswerableEvent"
 
 
 class LifecycleError(WarmstateError, RuntimeError):
