@@ -1,0 +1,256 @@
+"""
+Events from bytes and answers to bytes: JSON as the stock runtime speaks it, with its traps closed.
+
+1. The C scanner and encoder behind `json` are used directly: importing `json` itself costs as much as a small init.
+   With orjson installed that does the work, wherever its result is the same but for spaces.
+2. Events are strict UTF-8; a byte order mark is tolerated. NaN, Infinity and numbers that overflow to them are errors.
+3. Answers are always valid JSON: NaN is an error, a lone surrogate is escaped, two keys that would be the same are an
+   error (`{1: ..., "1": ...}`). The path to what is wrong is in the message.
+4. What the stock runtime accepts is accepted: Decimal keeps its own digits, a named tuple is an object, bytes pass
+   as they are.
+5. The encoder keeps no list of containers on the way: a cycle runs into the recursion limit, which is cheaper for all
+   answers that have none.
+
+Source of the stock runtime's rules: awslambdaric 4.2.2, lambda_runtime_marshaller.py.
+"""
+
+from __future__ import annotations
+
+from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
+
+from warmstate.errors import EventDecodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["BYTES", "JSON", "Raw", "decode_event", "encode_answer", "encode_text", "use_orjson"]
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+
+_SPACE = " \t\n\r"
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_TEXT = frozenset((str,))
+_INFINITY = float("inf")
+
+
+class Raw:
+    """
+    An answer whose bytes go out as they are, under a content type of your own.
+
+        return Raw(png, "image/png")
+    """
+
+    __slots__ = ("body", "content_type")
+
+    def __init__(self, body: bytes | bytearray | memoryview, content_type: str = BYTES) -> None:
+        if not isinstance(body, (bytes, bytearray, memoryview)):
+            raise TypeError(f"Raw takes bytes, not {type(body).__name__}; encode text first: Raw(text.encode(), ...)")
+        if not content_type.isascii() or not content_type.isprintable():
+            raise ValueError(f"content type {content_type!r} has characters that a header cannot carry")
+        self.body = bytes(body)
+        self.content_type = content_type
+
+    def __repr__(self) -> str:
+        return f"<Raw {len(self.body)} bytes, {self.content_type}>"
+
+
+# ---- events
+
+
+def decode_event(body: bytes, content_type: str = JSON) -> object:
+    """
+    The event in `body`: parsed when its content type is JSON, else the bytes themselves.
+
+    Raises:
+        EventDecodeError: the body is not the UTF-8 JSON that its content type promises.
+    """
+    if content_type != JSON and not _is_json(content_type):
+        return body
+    if _orjson_loads is not None:
+        try:
+            return _orjson_loads(body)
+        except ValueError:
+            pass  # our own scanner says what is wrong, and accepts a byte order mark and large integers
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise EventDecodeError(
+            f"Unable to unmarshal input: the event is not UTF-8 (byte {error.start} of {len(body)}: {error.reason})"
+        ) from None
+    start = 0
+    if text[:1] not in {"{", "["}:
+        text = text.lstrip("\ufeff")
+        start = len(text) - len(text.lstrip(_SPACE))
+    try:
+        value, end = _scan(text, start)
+    except StopIteration as stop:
+        what = "the event is empty" if not text.strip(_SPACE) else f"expecting a value at character {stop.value}"
+        raise EventDecodeError(f"Unable to unmarshal input: {what}") from None
+    except RecursionError:
+        raise EventDecodeError("Unable to unmarshal input: the event is nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError, NaN, an integer of too many digits
+        raise EventDecodeError(f"Unable to unmarshal input: {error}") from None
+    if end != len(text) and text[end:].strip(_SPACE):
+        raise EventDecodeError(f"Unable to unmarshal input: extra data after the value, at character {end}")
+    return value
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if number in {_INFINITY, -_INFINITY}:
+        raise ValueError(f"the number {text[:40]} is larger than a float can be")
+    return number
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+class _ScannerOptions:
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = staticmethod(_parse_float)
+    parse_int = int
+    parse_constant = staticmethod(_refuse_constant)
+
+
+_scan: Callable[[str, int], tuple[object, int]] = make_scanner(_ScannerOptions())
+
+
+# ---- answers
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    """Raised by the encoder's hook on the first value that JSON has no form for."""
+
+
+def _hook(value: object) -> object:
+    raise _Refused
+
+
+def _encoder(default: Callable[[Any], object], text: Callable[[str], str]) -> Callable[[object, int], Any]:
+    # In order: markers, default, string encoder, indent, key and item separator, sort_keys, skipkeys, allow_nan.
+    encode: Callable[[object, int], Any] = make_encoder(None, default, text, None, ": ", ", ", False, False, False)
+    return encode
+
+
+def _utf8_string(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a lone surrogate
+            return encode_basestring_ascii(text)
+    return encode_basestring(text)
+
+
+_encode_ascii = _encoder(_hook, encode_basestring_ascii)
+_encode_utf8 = _encoder(_hook, _utf8_string)
+
+
+def encode_answer(value: object, *, escape: bool = True) -> tuple[bytes, str]:
+    r"""
+    The bytes of a handler's result and their content type.
+
+    With `escape` (the default) non-ASCII text becomes `\u` escapes, without it UTF-8.
+
+    Raises:
+        AnswerEncodeError: the result has no JSON form; the message has the path to the value, as in `$.items[3].price`.
+    """
+    if isinstance(value, Raw):
+        return value.body, value.content_type
+    if isinstance(value, bytes):
+        return value, BYTES
+    if _orjson_dumps is not None:
+        body = _by_orjson(value)
+        if body is not None:
+            return body, JSON
+    return encode_text(value, escape=escape).encode(), JSON
+
+
+def encode_text(value: object, *, escape: bool = True) -> str:
+    """
+    `value` as JSON text, which any encoding of Unicode can carry.
+
+    Raises:
+        AnswerEncodeError: as `encode_answer`.
+    """
+    encode = _encode_ascii if escape else _encode_utf8
+    try:
+        text = "".join(encode(value, 0))
+        if type(value) in _SCALARS or _is_plain(value):
+            return text
+    except (_Refused, TypeError, ValueError, RecursionError):
+        pass
+    from warmstate.wire.plain import plain  # what is unusual, or wrong, is told there
+
+    tree, mark = plain(value)
+    text = "".join(encode(tree, 0))
+    # A Decimal went through as marked text; without marks and quotes it is a number with its own digits.
+    return text.replace(f'"{mark}', "").replace(f'{mark}"', "") if mark else text
+
+
+def _is_plain(value: object) -> bool:
+    """
+    Whether keys are text alone and tuples have no names, so that the encoder's output says what the value means.
+
+    Only for values that were encoded: those have no cycles.
+    """
+    if isinstance(value, dict):
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        value = value.values()
+    elif isinstance(value, tuple) and type(value) is not tuple:
+        return False
+    elif not isinstance(value, (list, tuple)):
+        return True
+    if _SCALARS.issuperset(map(type, value)):
+        return True
+    return all(type(item) in _SCALARS or _is_plain(item) for item in value)
+
+
+# ---- orjson, when the user has it
+
+_orjson_loads: Callable[[bytes], object] | None = None
+_orjson_dumps: Callable[[object], bytes] | None = None
+
+
+def use_orjson() -> bool:
+    """Lets orjson do the work from now on if it is installed, and tells whether; a host calls this before the first event."""
+    global _orjson_dumps, _orjson_loads
+    try:
+        import orjson
+    except ImportError:
+        return False
+    options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+    dumps = orjson.dumps
+    _orjson_loads = orjson.loads
+    _orjson_dumps = lambda value: dumps(value, _hook, options)  # noqa: E731 - a def would need the same three names
+    return True
+
+
+def _by_orjson(value: object) -> bytes | None:
+    """What orjson makes of `value`, or None where it fails or would silently write null for NaN."""
+    try:
+        body = _orjson_dumps(value) if _orjson_dumps else None
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return None if body is not None and b"null" in body and not _is_finite(value) else body
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, float):
+        return value - value == 0.0
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return True
+    return all(_is_finite(item) for item in value)

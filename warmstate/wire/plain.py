@@ -1,0 +1,140 @@
+"""
+The slow way of an answer: every value that the encoder alone gets wrong, and the path to every value that is wrong.
+
+Only walked when the fast way met something unusual: a key that is no text, a named tuple, a Decimal, or an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from binascii import hexlify
+
+from warmstate.errors import AnswerEncodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["plain"]
+
+_MOST_PATH = 300  # characters of a path shown in a message
+
+
+def plain(value: object) -> tuple[object, str]:
+    """
+    `value` as dicts with text keys, lists and scalars, and the mark around the text of each Decimal ("" if there is none).
+
+    Raises:
+        AnswerEncodeError: a value has no JSON form, or two keys become the same; the message has the path.
+    """
+    walk = _Walk()
+    try:
+        tree = walk.convert(value, ("$", None))
+    except RecursionError:
+        raise AnswerEncodeError(
+            "Unable to marshal response: the answer is nested too deeply to be written as JSON"
+        ) from None
+    return tree, walk.mark if walk.marked else ""
+
+
+class _Walk:
+    """One walk: `_open` holds the containers on the way down, so that a cycle is recognised."""
+
+    __slots__ = ("_decimal", "_open", "mark", "marked")
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        # Nobody's Decimal before the module was imported.
+        decimal = sys.modules.get("decimal")
+        self._decimal: type = decimal.Decimal if decimal else type(None)
+        self.mark = hexlify(os.urandom(12)).decode()
+        self.marked = False
+
+    def convert(self, value: Any, path: tuple[Any, ...]) -> object:
+        if value is None or isinstance(value, (str, bool, int)):
+            return value
+        if isinstance(value, float):
+            if value - value != 0.0:
+                raise _error(path, f"{float(value)!r} is not a JSON number; send None or text in its place")
+            return value
+        if isinstance(value, self._decimal):
+            return self._number(value, path)
+        as_dict = getattr(value, "_asdict", None) if isinstance(value, tuple) else None
+        if not isinstance(value, (dict, list, tuple)):
+            raise _error(path, f"Object of type {type(value).__name__} is not JSON serializable{_advice(value)}")
+        if id(value) in self._open:
+            raise _error(path, "the value contains itself")
+        self._open.add(id(value))
+        try:
+            if as_dict is not None:
+                return self._mapping(as_dict(), path)
+            if isinstance(value, dict):
+                return self._mapping(value, path)
+            return [self.convert(item, (path, number)) for number, item in enumerate(value)]
+        finally:
+            self._open.discard(id(value))
+
+    def _mapping(self, value: dict[Any, Any], path: tuple[Any, ...]) -> dict[str, object]:
+        tree: dict[str, object] = {}
+        for key, item in value.items():
+            name = self._key(key, path)
+            if name in tree:
+                raise _error(path, f"two keys become the same JSON name {name!r}; the second is {_show(key)}")
+            tree[name] = self.convert(item, (path, name))
+        return tree
+
+    def _key(self, key: Any, path: tuple[Any, ...]) -> str:
+        if isinstance(key, str):
+            return key
+        if key is None:
+            return "null"
+        if isinstance(key, bool):
+            return "true" if key else "false"
+        if isinstance(key, int):
+            return int.__repr__(key)
+        if isinstance(key, float) and key - key == 0.0:
+            return float.__repr__(key)
+        raise _error(
+            path, f"a key of type {type(key).__name__} ({_show(key)}) has no JSON form; keys must be text or numbers"
+        )
+
+    def _number(self, value: Any, path: tuple[Any, ...]) -> str:
+        if not value.is_finite():
+            raise _error(path, f"{value} is not a JSON number; send None or text in its place")
+        self.marked = True
+        return f"{self.mark}{value}{self.mark}"
+
+
+def _error(path: tuple[Any, ...], what: str) -> AnswerEncodeError:
+    steps: list[str] = []
+    while path[1] is not None:
+        path, step = path
+        if isinstance(step, int):
+            steps.append(f"[{step}]")
+        else:
+            steps.append(f".{step}" if step.isidentifier() else f"[{_show(step)}]")
+    text = "$" + "".join(reversed(steps))
+    if len(text) > _MOST_PATH:
+        text = text[:_MOST_PATH] + "..."
+    return AnswerEncodeError(f"Unable to marshal response: {what} (at {text})")
+
+
+def _show(key: object) -> str:
+    try:
+        return repr(key)[:60]
+    except Exception:  # noqa: BLE001 - somebody's __repr__
+        return f"<{type(key).__name__}>"
+
+
+def _advice(value: object) -> str:
+    name = type(value).__name__
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "; return the bytes themselves or warmstate.Raw, or encode them as base64 text"
+    if isinstance(value, (set, frozenset)):
+        return "; make it a list"
+    if hasattr(value, "isoformat"):
+        return "; write value.isoformat()"
+    if name == "coroutine":
+        return "; was an `await` forgotten?"
+    return ""
