@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
+from warmstate._typing import cast
 from warmstate.errors import EventDecodeError
 
 TYPE_CHECKING = False
@@ -32,8 +33,6 @@ BYTES = "application/octet-stream"
 
 _SPACE = " \t\n\r"
 _SCALARS = frozenset((str, int, float, bool, type(None)))
-_TEXT = frozenset((str,))
-_INFINITY = float("inf")
 
 
 class Raw:
@@ -46,7 +45,7 @@ class Raw:
     __slots__ = ("body", "content_type")
 
     def __init__(self, body: bytes | bytearray | memoryview, content_type: str = BYTES) -> None:
-        if not isinstance(body, (bytes, bytearray, memoryview)):
+        if isinstance(body, (str, int)):  # bytes(3) would be three zero bytes
             raise TypeError(f"Raw takes bytes, not {type(body).__name__}; encode text first: Raw(text.encode(), ...)")
         if not content_type.isascii() or not content_type.isprintable():
             raise ValueError(f"content type {content_type!r} has characters that a header cannot carry")
@@ -105,7 +104,7 @@ def _is_json(content_type: str) -> bool:
 
 def _parse_float(text: str) -> float:
     number = float(text)
-    if number in {_INFINITY, -_INFINITY}:
+    if number - number:  # infinite: the difference is NaN, which counts as true
         raise ValueError(f"the number {text[:40]} is larger than a float can be")
     return number
 
@@ -123,18 +122,14 @@ class _ScannerOptions:
     parse_constant = staticmethod(_refuse_constant)
 
 
-_scan: Callable[[str, int], tuple[object, int]] = make_scanner(_ScannerOptions())
+_scan: Callable[[str, int], tuple[object, int]] = make_scanner(cast("Any", _ScannerOptions()))
 
 
 # ---- answers
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
-    """Raised by the encoder's hook on the first value that JSON has no form for."""
-
-
-def _hook(value: object) -> object:
-    raise _Refused
+def _refuse(value: object) -> object:
+    raise TypeError(type(value).__name__)
 
 
 def _encoder(default: Callable[[Any], object], text: Callable[[str], str]) -> Callable[[object, int], Any]:
@@ -143,17 +138,8 @@ def _encoder(default: Callable[[Any], object], text: Callable[[str], str]) -> Ca
     return encode
 
 
-def _utf8_string(text: str) -> str:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # a lone surrogate
-            return encode_basestring_ascii(text)
-    return encode_basestring(text)
-
-
-_encode_ascii = _encoder(_hook, encode_basestring_ascii)
-_encode_utf8 = _encoder(_hook, _utf8_string)
+_encode_ascii = _encoder(_refuse, encode_basestring_ascii)
+_encode_utf8 = _encoder(_refuse, encode_basestring)
 
 
 def encode_answer(value: object, *, escape: bool = True) -> tuple[bytes, str]:
@@ -173,12 +159,15 @@ def encode_answer(value: object, *, escape: bool = True) -> tuple[bytes, str]:
         body = _by_orjson(value)
         if body is not None:
             return body, JSON
-    return encode_text(value, escape=escape).encode(), JSON
+    try:
+        return encode_text(value, escape=escape).encode(), JSON
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
+        return encode_text(value).encode(), JSON
 
 
 def encode_text(value: object, *, escape: bool = True) -> str:
     """
-    `value` as JSON text, which any encoding of Unicode can carry.
+    `value` as JSON text; ASCII with `escape`, else as the text in it is, lone surrogates and all.
 
     Raises:
         AnswerEncodeError: as `encode_answer`.
@@ -188,7 +177,7 @@ def encode_text(value: object, *, escape: bool = True) -> str:
         text = "".join(encode(value, 0))
         if type(value) in _SCALARS or _is_plain(value):
             return text
-    except (_Refused, TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, RecursionError):
         pass
     from warmstate.wire.plain import plain  # what is unusual, or wrong, is told there
 
@@ -198,23 +187,30 @@ def encode_text(value: object, *, escape: bool = True) -> str:
     return text.replace(f'"{mark}', "").replace(f'{mark}"', "") if mark else text
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: Any) -> bool:
     """
     Whether keys are text alone and tuples have no names, so that the encoder's output says what the value means.
 
     Only for values that were encoded: those have no cycles.
     """
-    if isinstance(value, dict):
-        if not _TEXT.issuperset(map(type, value)):
-            return False
-        value = value.values()
-    elif isinstance(value, tuple) and type(value) is not tuple:
-        return False
-    elif not isinstance(value, (list, tuple)):
-        return True
-    if _SCALARS.issuperset(map(type, value)):
-        return True
-    return all(type(item) in _SCALARS or _is_plain(item) for item in value)
+    scalars = _SCALARS
+    pending = [value]
+    for container in pending:  # grows on the way
+        items = container
+        kind = type(container)
+        if issubclass(kind, dict):
+            try:
+                "".join(container)  # the fastest way to ask whether all keys are text
+            except TypeError:
+                return False
+            items = container.values()
+        elif issubclass(kind, tuple):
+            if kind is not tuple:
+                return False
+        elif not issubclass(kind, list):
+            continue  # a subclass of str, int or float
+        pending += [item for item in items if type(item) not in scalars]
+    return True
 
 
 # ---- orjson, when the user has it
@@ -227,13 +223,13 @@ def use_orjson() -> bool:
     """Lets orjson do the work from now on if it is installed, and tells whether; a host calls this before the first event."""
     global _orjson_dumps, _orjson_loads
     try:
-        import orjson
+        import orjson  # pyright: ignore[reportMissingImports]
     except ImportError:
         return False
     options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
     dumps = orjson.dumps
     _orjson_loads = orjson.loads
-    _orjson_dumps = lambda value: dumps(value, _hook, options)  # noqa: E731 - a def would need the same three names
+    _orjson_dumps = lambda value: dumps(value, _refuse, options)  # noqa: E731 - a def would need the same three names
     return True
 
 
@@ -246,11 +242,9 @@ def _by_orjson(value: object) -> bytes | None:
     return None if body is not None and b"null" in body and not _is_finite(value) else body
 
 
-def _is_finite(value: object) -> bool:
+def _is_finite(value: Any) -> bool:
     if isinstance(value, float):
         return value - value == 0.0
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
-        return True
-    return all(_is_finite(item) for item in value)
+    if issubclass(type(value), dict):
+        return all(_is_finite(item) for item in value.values())
+    return not isinstance(value, (list, tuple)) or all(_is_finite(item) for item in cast("Any", value))

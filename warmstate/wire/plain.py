@@ -60,20 +60,21 @@ class _Walk:
             return value
         if isinstance(value, self._decimal):
             return self._number(value, path)
-        as_dict = getattr(value, "_asdict", None) if isinstance(value, tuple) else None
+        container: Any = value
+        as_dict = getattr(container, "_asdict", None) if isinstance(value, tuple) else None
         if not isinstance(value, (dict, list, tuple)):
             raise _error(path, f"Object of type {type(value).__name__} is not JSON serializable{_advice(value)}")
-        if id(value) in self._open:
+        if id(container) in self._open:
             raise _error(path, "the value contains itself")
-        self._open.add(id(value))
+        self._open.add(id(container))
         try:
             if as_dict is not None:
                 return self._mapping(as_dict(), path)
             if isinstance(value, dict):
-                return self._mapping(value, path)
-            return [self.convert(item, (path, number)) for number, item in enumerate(value)]
+                return self._mapping(container, path)
+            return [self.convert(item, (path, number)) for number, item in enumerate(container)]
         finally:
-            self._open.discard(id(value))
+            self._open.discard(id(container))
 
     def _mapping(self, value: dict[Any, Any], path: tuple[Any, ...]) -> dict[str, object]:
         tree: dict[str, object] = {}
