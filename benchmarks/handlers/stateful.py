@@ -1,0 +1,55 @@
+"""Handlers of warmstate, one for each question."""
+
+from __future__ import annotations
+
+from warmstate import Context, Event, State, StatefulHandler, Tail, resource, state, tail
+
+
+class Memory(StatefulHandler):
+    """Touches one slot that lives in memory."""
+
+    seen: State[int] = state(default=0)
+
+    def handle(self, event: Event, context: Context) -> object:
+        self.seen += 1
+        return event
+
+
+class Committed(StatefulHandler):
+    """Commits a slot of about a kilobyte before every answer."""
+
+    page: State[bytes] = state(default=b"", survives="reset")
+
+    def handle(self, event: Event, context: Context) -> object:
+        self.page = (context.aws_request_id * 28).encode()
+        return event
+
+
+class Everything(StatefulHandler):
+    """Declares a slot, a tail and a resource, as most handlers do."""
+
+    seen: State[int] = state(default=0)
+    lines: Tail[str] = tail(max_items=100)
+
+    @resource(check_after=5)
+    def connection(self):
+        """Open nothing in particular."""
+        yield object()
+
+    @lines.flush
+    def write(self, batch):
+        """Send nothing anywhere."""
+
+    def handle(self, event: Event, context: Context) -> object:
+        self.seen += 1
+        return event
+
+
+class Asynchronous(StatefulHandler):
+    """Answers from an event loop."""
+
+    seen: State[int] = state(default=0)
+
+    async def handle(self, event: Event, context: Context) -> object:
+        self.seen += 1
+        return event

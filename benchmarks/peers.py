@@ -1,0 +1,148 @@
+"""
+The runtimes that are measured, each installed by itself in a place of its own below the cache.
+
+All Python ones run on the interpreter that runs the benchmark, from a virtual environment that holds them and what they
+need, nothing else. Versions are pinned: a table compares with a named thing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import attrs
+
+from benchmarks.places import CACHE, HANDLERS, ROOT
+from benchmarks.platform.stub import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["PEERS", "REFERENCE", "Peer", "Unavailable", "python_with", "warmstate"]
+
+
+class Unavailable(Exception):
+    """Raised when a peer cannot be installed on this machine; says why."""
+
+
+@attrs.frozen
+class Peer:
+    """A runtime, ready to start."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] = attrs.field(factory=dict)
+    slowness: int = 1
+    """How many times fewer invocations are enough, for one that takes tens of milliseconds for each."""
+
+    def variables(self) -> dict[str, str]:
+        """The whole environment of its process: Lambda's, nothing of ours."""
+        lambda_variables = {
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+            "AWS_LAMBDA_FUNCTION_NAME": "benchmark",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/benchmark",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "2026/01/01/[$LATEST]0123456789abcdef",
+            "AWS_REGION": "us-east-1",
+            "LAMBDA_TASK_ROOT": str(HANDLERS),
+            "LANG": "en_US.UTF-8",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": str(HANDLERS),
+            "TZ": ":UTC",
+            "_HANDLER": "plain.echo",
+        }
+        return {**lambda_variables, **self.environment}
+
+
+def run_quietly(*command: str | Path, cwd: Path | None = None) -> None:
+    """Run an installer; its last words become the reason when it fails."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+        raise Unavailable(f"{' '.join(map(str, command[:3]))} ...: {words[-1]}")
+
+
+def python_with(name: str, *requirements: str) -> Path:
+    """The interpreter of a virtual environment that holds these requirements, made once."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    folder = CACHE / f"{name}-python{version}"
+    installed = folder / "installed"
+    wanted = "\n".join(requirements)
+    if not installed.exists() or installed.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        run_quietly(sys.executable, "-m", "venv", folder)
+        run_quietly(folder / "bin" / "python", "-m", "pip", "install", "--quiet", *requirements)
+        installed.write_text(wanted)
+    return folder / "bin" / "python"
+
+
+def warmstate(handler: str, name: str, **environment: str) -> Peer:
+    """warmstate as it is in this checkout, installed as a user installs it, serving one handler."""
+    python = python_with("warmstate", f"--constraint={ROOT / 'constraints.txt'}", "attrs", "diskcache", "requests")
+    run_quietly(python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", ROOT)
+    bootstrap = next((python.parents[1] / "lib").glob("python*/site-packages/warmstate/bootstrap"))
+    path = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
+    return Peer(name, [str(bootstrap)], {"PATH": path, "_HANDLER": handler, "PYTHONPATH": "", **environment})
+
+
+def awslambdaric() -> Peer:
+    """AWS's own client, as it runs in a container image."""
+    python = python_with("awslambdaric", "awslambdaric==4.2.2")
+    return Peer("awslambdaric", [str(python), "-m", "awslambdaric", "plain.echo"])
+
+
+def awslambdaric_managed() -> Peer:
+    """The same as it runs in the managed runtimes of Python 3.12 and later: a thread for each poll."""
+    python = python_with("awslambdaric", "awslambdaric==4.2.2")
+    return Peer(
+        "awslambdaric as managed",
+        [str(python), "-m", "awslambdaric", "plain.echo"],
+        {"AWS_EXECUTION_ENV": "AWS_Lambda_python3.12"},
+    )
+
+
+def node() -> Peer:
+    """AWS's client for Node.js."""
+    program, npm = shutil.which("node"), shutil.which("npm")
+    if not program or not npm:
+        raise Unavailable("node and npm are not installed")
+    folder = CACHE / "node"
+    client = folder / "node_modules" / "aws-lambda-ric" / "index.mjs"
+    if not client.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        run_quietly(npm, "install", "--no-audit", "--no-fund", "--prefix", folder, "aws-lambda-ric@4.0.2", cwd=folder)
+    return Peer("Node aws-lambda-ric", [program, str(client), "plain.echo"])
+
+
+def requests_loop() -> Peer:
+    """A naive loop over a Session of requests."""
+    python = python_with("requests", "requests==2.34.2")
+    return Peer("requests in a loop", [str(python), str(HANDLERS / "requests_loop.py")], slowness=4)
+
+
+def curl_loop() -> Peer:
+    """The shell loop of the documentation's tutorial."""
+    if not shutil.which("curl"):
+        raise Unavailable("curl is not installed")
+    return Peer(
+        "curl in a shell loop", ["/bin/sh", str(HANDLERS / "curl_loop.sh")], {"PATH": os.environ["PATH"]}, slowness=100
+    )
+
+
+def limit() -> Peer:
+    """A loop in C that copies bytes: what the sockets alone cost."""
+    program = build("limit.c")
+    if program is None:
+        raise Unavailable("no C compiler was found")
+    return Peer("C loop, no JSON (the limit)", [str(program)])
+
+
+REFERENCE = "awslambdaric"
+"""Ratios are against this one, measured in the same round."""
+
+PEERS: list[Callable[[], Peer]] = [limit, awslambdaric, awslambdaric_managed, node, requests_loop, curl_loop]

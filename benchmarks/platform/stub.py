@@ -1,0 +1,110 @@
+"""Runs one runtime on the stub Runtime API and returns what it measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from benchmarks.places import CACHE
+
+__all__ = ["Run", "RunFailed", "build", "run"]
+
+HERE = Path(__file__).parent
+
+
+class RunFailed(Exception):
+    """Raised when a runtime did not serve all its invocations; carries what it and the platform said."""
+
+
+@attrs.frozen
+class Run:
+    """What one process of one runtime did; times in nanoseconds, memory in kilobytes."""
+
+    cold_ns: int
+    """From exec of the runtime to its first next."""
+    rss_first_next_kb: int
+    rss_end_kb: int
+    cpu_ns: int
+    """Of all invocations after the warm-up."""
+    elapsed_ns: int
+    """From the first answered next after the warm-up to the last response."""
+    errors: int
+    response_bytes: int
+    sigterm_at: int
+    exited_after_ns: int
+    latency_ns: list[int]
+    """Next answered to last byte of the response read, for each invocation."""
+    first_byte_ns: list[int]
+    cycle_ns: list[int]
+    """Next answered to the following next answered."""
+
+
+def build(source: str, *definitions: str) -> Path | None:
+    """Compile one C file of this folder into the cache, unless that is done; None where there is no compiler."""
+    program = CACHE / "build" / Path(source).stem
+    if program.exists() and program.stat().st_mtime >= (HERE / source).stat().st_mtime:
+        return program
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not compiler:
+        return None
+    program.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([compiler, "-O2", "-D_GNU_SOURCE", *definitions, "-o", program, HERE / source], check=True)
+    return program
+
+
+def platform_command() -> tuple[list[str | Path], str]:
+    """The stub that this machine can run, and the name that tables give it."""
+    compiled = build("stub_runtime_api.c")
+    if compiled:
+        return [compiled], "stub in C"
+    return [
+        sys.executable,
+        HERE / "stub_runtime_api.py",
+    ], "stub in Python, slower than what it measures: no C compiler was found"
+
+
+def run(command: list[str], environment: dict[str, str], event: bytes, **options: int) -> Run:
+    """
+    Serve one runtime its invocations and return the times.
+
+    Args:
+        command: The runtime; it finds the platform in `AWS_LAMBDA_RUNTIME_API`, as on Lambda.
+        environment: All of its environment but that variable.
+        event: The body of every event.
+        options: What the stub takes: invocations, warmup, pause_ms, freeze, sigterm, timeout.
+
+    Raises:
+        RunFailed: The runtime ended early, reported an error, or took too long.
+
+    """
+    platform, _ = platform_command()
+    cpus = sorted(os.sched_getaffinity(0))
+    # Two cores: the platform spins on the first, the runtime has the second to itself. One core: they share and the platform sleeps.
+    placing = {"stub_cpu": cpus[0], "runtime_cpu": cpus[1], "spin": 1} if len(cpus) > 1 else {}
+    settings = [
+        part for name, value in {**placing, **options}.items() for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    with tempfile.NamedTemporaryFile() as file, tempfile.TemporaryDirectory(prefix="warmstate-benchmark-") as scratch:
+        file.write(event)
+        file.flush()
+        done = subprocess.run(
+            [*platform, *settings, file.name, "--", *command],
+            env={**environment, "WARMSTATE_TMP": scratch},
+            capture_output=True,
+            check=False,
+        )
+    said = done.stderr.decode(errors="replace")
+    if done.returncode:
+        raise RunFailed(f"{' '.join(command)}: {said.strip()[-2000:] or f'exit status {done.returncode}'}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["errors"]:
+        raise RunFailed(f"{' '.join(command)}: {result['errors']} invocations failed\n{said.strip()[-2000:]}")
+    return Run(**result)
