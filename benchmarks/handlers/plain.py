@@ -1,6 +1,6 @@
 """The handler that every Python runtime serves unchanged."""
 
 
-def echo(event, context):
+def echo(event: object, context: object) -> object:
     """Return the event."""
     return event

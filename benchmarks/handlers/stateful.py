@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from warmstate import Context, Event, State, StatefulHandler, Tail, resource, state, tail
 
+TYPE_CHECKING = False  # as warmstate itself does: importing typing would be part of the cold start that is measured
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 
 class Memory(StatefulHandler):
     """Touches one slot that lives in memory."""
@@ -32,12 +36,12 @@ class Everything(StatefulHandler):
     lines: Tail[str] = tail(max_items=100)
 
     @resource(check_after=5)
-    def connection(self):
+    def connection(self) -> Iterator[object]:
         """Open nothing in particular."""
         yield object()
 
     @lines.flush
-    def write(self, batch):
+    def write(self, batch: Sequence[str]) -> None:
         """Send nothing anywhere."""
 
     def handle(self, event: Event, context: Context) -> object:

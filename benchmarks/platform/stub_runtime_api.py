@@ -17,6 +17,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
 
 ID_PREFIX = "8476a536-e9f4-11e8-9739-"
 
@@ -42,7 +47,7 @@ class Stub:
 
     def start(self) -> None:
         """Start the runtime in a process group of its own."""
-        environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:%d" % self.listener.getsockname()[1]}
+        environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.listener.getsockname()[1]}"}
         threading.Thread(target=self.accept, daemon=True).start()
         self.started_at = time.monotonic_ns()
         self.runtime = subprocess.Popen(
@@ -84,7 +89,7 @@ class Stub:
                 self.respond(connection, path, answered, size)
 
     @staticmethod
-    def body(stream, headers):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN205
+    def body(stream: BufferedReader, headers: dict[str, str]) -> Iterator[bytes]:
         """Yield the body of a request as it comes, whichever way it is framed."""
         if headers.get("transfer-encoding", "").lower() != "chunked":
             left = int(headers.get("content-length", 0))
