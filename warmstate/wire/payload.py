@@ -17,6 +17,7 @@ Source of the stock runtime's rules: awslambdaric 4.2.2, lambda_runtime_marshall
 from __future__ import annotations
 
 from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
+from itertools import chain
 
 from warmstate._typing import cast
 from warmstate.errors import EventDecodeError
@@ -33,6 +34,9 @@ BYTES = "application/octet-stream"
 
 _SPACE = " \t\n\r"
 _SCALARS = frozenset((str, int, float, bool, type(None)))
+_TEXT = frozenset((str,))
+_values: Callable[[Any], Any] = dict.values
+_flat: Callable[[Any], Any] = chain.from_iterable
 
 
 class Raw:
@@ -194,22 +198,25 @@ def _is_plain(value: Any) -> bool:
     Only for values that were encoded: those have no cycles.
     """
     scalars = _SCALARS
-    pending = [value]
-    for container in pending:  # grows on the way
-        items = container
-        kind = type(container)
-        if issubclass(kind, dict):
-            try:
-                "".join(container)  # the fastest way to ask whether all keys are text
-            except TypeError:
+    empty: set[Any] = set()
+    level = [value]
+    while level:  # all containers of one depth at a time: the loops inside then run in C, mostly
+        mappings: list[Any] = []
+        inner: list[Any] = []
+        for container in level:
+            kind = container.__class__
+            if kind is dict or issubclass(kind, dict):
+                mappings.append(container)
+            elif kind is list or kind is tuple or issubclass(kind, list):
+                inner += [item for item in container if type(item) not in scalars]
+            elif issubclass(kind, tuple):
                 return False
-            items = container.values()
-        elif issubclass(kind, tuple):
-            if kind is not tuple:
+        if mappings:
+            keys = empty.union(*mappings)
+            if not _TEXT.issuperset(map(type, keys)):
                 return False
-        elif not issubclass(kind, list):
-            continue  # a subclass of str, int or float
-        pending += [item for item in items if type(item) not in scalars]
+            inner += [item for item in _flat(map(_values, mappings)) if type(item) not in scalars]
+        level = inner
     return True
 
 
