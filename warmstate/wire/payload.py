@@ -35,7 +35,7 @@ BYTES = "application/octet-stream"
 _SPACE = " \t\n\r"
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _TEXT = frozenset((str,))
-_values: Callable[[Any], Any] = dict.values
+_values: Callable[[Any], Any] = dict[object, object].values
 _flat: Callable[[Any], Any] = chain.from_iterable
 
 

@@ -1,0 +1,182 @@
+"""
+What a caller is told when something was raised: the error object, with every part bounded and safe to send.
+
+1. Nothing of the exception is trusted: its name may hold line breaks, its `__str__` may raise, its chain may be a loop.
+2. Frames of warmstate itself and of the import machinery are left out: the first frame shown is the user's.
+3. The whole object stays below 64 KB, the X-Ray cause below 32 KB and within what a header may carry.
+4. No module is imported here that a handler could have damaged: this has to work after `sys.modules.clear()`.
+
+The object's keys, their order and the form of a frame are those of awslambdaric 4.2.2 (bootstrap.py, make_error).
+"""
+
+from __future__ import annotations
+
+import os
+from _json import encode_basestring_ascii as _quote
+
+from warmstate.errors import WarmstateError
+from warmstate.wire.runtime_api import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["describe", "failure_from", "failure_of", "frames_of", "safe_text", "type_name"]
+
+_MOST_MESSAGE = 16 * 1024  # characters
+_MOST_FRAMES = 100
+_MOST_CHAIN = 10
+_MOST_STACK = 32 * 1024  # characters of all frames together
+_MOST_CAUSE = 32 * 1024  # bytes of the X-Ray header
+_MOST_NAME = 128
+_MOST_SOURCE = 4 * 1024 * 1024  # bytes of a source file that is read for one line
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+def failure_from(error: BaseException, *, request_id: str = "") -> Failure:
+    """The failure that `error`, raised by user code or by us, becomes on the wire; never raises."""
+    kind = type_name(error)
+    message = describe(error)
+    frames = frames_of(error.__traceback__)
+    stack = [_format(frame) for frame in frames]
+    if not stack and isinstance(error, SyntaxError):
+        stack = [f"  File {error.filename!r} Line {error.lineno}\n    {error.text}"]
+    return failure_of(kind, message, stack, request_id=request_id, xray_cause=_xray_cause(error, kind, message, frames))
+
+
+def failure_of(
+    kind: str, message: str, stack: list[str] | None = None, *, request_id: str = "", xray_cause: str | None = None
+) -> Failure:
+    """The failure with these words, cut to what may be sent."""
+    shown: list[str] = []
+    room = _MOST_STACK
+    for entry in stack or ():
+        room -= len(entry)
+        if room < 0:
+            shown.append(f"  ... {len(stack or ()) - len(shown)} more frames\n")
+            break
+        shown.append(entry)
+    body = (
+        f'{{"errorMessage": {_quote(_cut(message))}, "errorType": {_quote(kind)}, "requestId": {_quote(request_id)}, '
+        f'"stackTrace": [{", ".join(map(_quote, shown))}]}}'
+    )
+    return Failure(kind, body.encode(), xray_cause)
+
+
+def type_name(error: BaseException) -> str:
+    """The `errorType` of `error`: the wire type of our own errors, else the class's name in letters a header allows."""
+    if isinstance(error, WarmstateError):
+        return error.wire_type
+    if isinstance(error, SystemExit):
+        return "Runtime.HandlerExit"
+    name = type(error).__name__
+    if _NAME_LETTERS.issuperset(name) and 0 < len(name) <= _MOST_NAME:
+        return name
+    return "".join(letter if letter in _NAME_LETTERS else "_" for letter in name[:_MOST_NAME]) or "Exception"
+
+
+def describe(error: BaseException) -> str:
+    """What `error` says of itself, cut to 16 KB; `<unprintable X>` where saying it fails."""
+    if isinstance(error, SystemExit):
+        return f"The handler called sys.exit({safe_text(error.code)}); a handler ends by returning or raising."
+    return _cut(safe_text(error))
+
+
+def safe_text(value: object) -> str:
+    """`str(value)`, whatever that does, with lone surrogates written as escapes."""
+    try:
+        text = str(value)
+    except BaseException:  # noqa: BLE001 - user code, and this is the way out of its failure
+        return f"<unprintable {type(value).__name__}>"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def frames_of(trace: TracebackType | None) -> list[tuple[str, int, str]]:
+    """
+    (file, line, function) of each frame from the user's first one on, oldest first, our own left out.
+
+    Of a deep recursion the first and the last frames are kept.
+    """
+    frames: list[tuple[str, int, str]] = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        name = code.co_filename
+        if not name.startswith((_OURS, "<frozen ")):
+            frames.append((name, trace.tb_lineno or 0, code.co_name))
+        trace = trace.tb_next
+    if len(frames) > _MOST_FRAMES:
+        half = _MOST_FRAMES // 2
+        frames = [*frames[:half], ("...", 0, f"{len(frames) - 2 * half} frames left out"), *frames[-half:]]
+    return frames
+
+
+def _format(frame: tuple[str, int, str]) -> str:
+    file, line, function = frame
+    source = _source_line(file, line)
+    return f'  File "{file}", line {line}, in {function}\n' + (f"    {source}\n" if source else "")
+
+
+def _source_line(file: str, line: int) -> str:
+    # linecache would import tokenize and re for what is one line of a file.
+    if line < 1 or not file.endswith(".py"):
+        return ""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            data = os.read(fd, _MOST_SOURCE)
+        finally:
+            os.close(fd)
+    except OSError:
+        return ""
+    lines = data.split(b"\n", line)
+    return lines[line - 1].decode("utf-8", "replace").strip()[:200] if len(lines) >= line else ""
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MOST_MESSAGE:
+        return text
+    return f"{text[:_MOST_MESSAGE]}... ({len(text)} characters in all)"
+
+
+def _xray_cause(error: BaseException, kind: str, message: str, frames: list[tuple[str, int, str]]) -> str | None:
+    """
+    The X-Ray error cause: `error` and what led to it, as one line of ASCII JSON; None when it would not fit.
+
+    Form: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-errors
+    """
+    try:
+        directory = os.getcwd()
+    except OSError:  # a handler that removed its own working directory
+        directory = ""
+    exceptions = [_xray_exception(kind, message, frames)]
+    paths = {file for file, _, _ in frames}
+    seen = {id(error)}
+    link = _cause_of(error)
+    while link is not None and id(link) not in seen and len(exceptions) < _MOST_CHAIN:
+        seen.add(id(link))
+        link_frames = frames_of(link.__traceback__)
+        paths.update(file for file, _, _ in link_frames)
+        exceptions.append(_xray_exception(type_name(link), describe(link), link_frames))
+        link = _cause_of(link)
+    text = (
+        f'{{"working_directory": {_quote(directory)}, "exceptions": [{", ".join(exceptions)}], '
+        f'"paths": [{", ".join(map(_quote, sorted(paths)))}]}}'
+    )
+    return text if len(text) <= _MOST_CAUSE else None
+
+
+def _xray_exception(kind: str, message: str, frames: list[tuple[str, int, str]]) -> str:
+    stack = ", ".join(
+        f'{{"label": {_quote(function)}, "path": {_quote(file)}, "line": {line}}}' for file, line, function in frames
+    )
+    return f'{{"message": {_quote(message[:1024])}, "type": {_quote(kind)}, "stack": [{stack}]}}'
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
