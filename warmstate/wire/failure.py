@@ -27,6 +27,7 @@ _MOST_MESSAGE = 16 * 1024  # characters
 _MOST_FRAMES = 100
 _MOST_CHAIN = 10
 _MOST_STACK = 32 * 1024  # characters of all frames together
+_MOST_BODY = 64 * 1024
 _MOST_CAUSE = 32 * 1024  # bytes of the X-Ray header
 _MOST_NAME = 128
 _MOST_SOURCE = 4 * 1024 * 1024  # bytes of a source file that is read for one line
@@ -62,6 +63,8 @@ def failure_of(
         f'{{"errorMessage": {_quote(_cut(message))}, "errorType": {_quote(kind)}, "requestId": {_quote(request_id)}, '
         f'"stackTrace": [{", ".join(map(_quote, shown))}]}}'
     )
+    if len(body) > _MOST_BODY:  # text that needs escapes grows sixfold
+        return failure_of(kind, message[:2048], (stack or [])[:4], request_id=request_id, xray_cause=xray_cause)
     return Failure(kind, body.encode(), xray_cause)
 
 
