@@ -1,0 +1,67 @@
+"""
+The warm part: an H.264 encoder that stays open between invocations.
+
+A frame of sky differs little from the one before, so the encoder stores the difference: 8 kB instead of 160. It can do that only
+as long as it remembers the frame before, and that memory cannot be written down. Frames up to the next one that stands alone
+(an *IDR frame*) form a group, the *GOP*. Each GOP gets an encoder of its own: a pure function of its photos.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+from av.codec.context import Flags
+
+from . import mp4
+
+if TYPE_CHECKING:
+    from .options import Options
+
+_FULL_TO_LIMITED = {"color_range": 1, "colorspace": 5, "color_primaries": 5, "color_trc": 6}
+
+
+class Encoder:
+    """
+    Encodes frames one by one, the first of them as frame number `next_frame` of the video; holds none of them back.
+
+    `init` is the init segment that goes with what comes out. One thread and one context per GOP make the bytes the same
+    whenever the same photos are encoded again.
+    """
+
+    def __init__(self, options: Options, next_frame: int) -> None:
+        self._options = options
+        self.next_frame = next_frame
+        self._context = self._open()
+        self._headers = bytes(self._context.extradata or b"")
+        self.init = mp4.init_segment(options.width, options.height, options.frames_per_second, self._headers)
+
+    def __repr__(self) -> str:
+        return f"<Encoder next_frame={self.next_frame}>"
+
+    def encode(self, frame: av.VideoFrame) -> mp4.Sample:
+        """Encodes the next frame; it comes out at once."""
+        if self.next_frame % self._options.gop == 0:
+            self._context = self._open()
+        frame.pts, frame.time_base = self.next_frame, Fraction(1, self._options.frames_per_second)
+        frame.pict_type = 0  # a JPEG calls itself an intra frame, and x264 would obey
+        (packet,) = self._context.encode(frame)
+        self.next_frame += 1
+        return mp4.sample(bytes(packet), self._headers, idr=packet.is_keyframe)
+
+    def _open(self) -> av.VideoCodecContext:
+        options = self._options
+        context = av.CodecContext.create("libx264", "w")
+        context.width, context.height, context.pix_fmt = options.width, options.height, "yuv420p"
+        context.framerate = Fraction(options.frames_per_second)
+        context.time_base = 1 / context.framerate
+        context.gop_size, context.max_b_frames, context.thread_count = options.gop, 0, 1
+        for name, value in _FULL_TO_LIMITED.items():
+            setattr(context, name, value)
+        # zerolatency: a packet per frame, nothing to wait for when the instance must end. No cuts: only we start a GOP.
+        structure = f"keyint={options.gop}:min-keyint={options.gop}:scenecut=0:open-gop=0"
+        context.options = {"preset": options.preset, "crf": str(options.crf), "tune": "zerolatency", "x264-params": structure}
+        context.flags |= int(Flags.global_header) | int(Flags.closed_gop)
+        context.open()
+        return context

@@ -1,0 +1,113 @@
+"""
+The function: photos arrive one by one, and a video of them grows.
+
+Events are doorbells, the bucket is the log. What stays warm is the encoder, which no store could hold; everything that matters
+lies in the bucket, and whatever instance comes next goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, Thaw, resource, state, tail
+
+from .bucket import Conflict, Metered, open_bucket
+from .options import Options
+from .photo import Photo
+from .publish import Publisher
+from .triggers import PHOTOS, understand
+from .video import Video
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+OPTIONS = Options.from_environment(os.environ)
+
+
+class Timelapse(StatefulHandler):
+    """Appends each photo to the video in the bucket."""
+
+    warm_video: State[Video | None] = state(default=None, pin=True)  # with the open encoder: memory only
+    publisher: State[Publisher] = state(factory=Publisher)
+    photos_taken: State[int] = state(default=0, survives="reset")  # by this environment, whatever its processes went through
+    photos: Tail[Photo] = tail(max_items=OPTIONS.flush_every + OPTIONS.settle, max_bytes="64 MB", max_age=OPTIONS.max_age)
+
+    @resource(check_after=10, max_age=3600)
+    def bucket(self) -> Iterator[Metered]:
+        bucket = open_bucket(OPTIONS.bucket)
+        yield bucket
+        bucket.close()
+
+    @bucket.check
+    def bucket_answers(self, bucket: Metered) -> None:
+        bucket.list(PHOTOS, "", 1)
+
+    @property
+    def video(self) -> Video:
+        if self.warm_video is None:
+            self.warm_video = Video(self.bucket, OPTIONS, time.time)
+        return self.warm_video
+
+    def handle(self, event: Event, context: Context) -> dict[str, object]:
+        wish = understand(event)
+        moved, requests = self.bucket.bytes_moved, self.bucket.requests
+        new_here = self.warm_video is None
+        for key, id in wish.doorbells.items():
+            self.take(key, id)
+        if new_here or wish.tick:
+            self.catch_up(context)
+        line = self.video.line_up(self.photos)
+        self.video.encode(line[: self.video.settled(line)])
+        if wish.finish:
+            self.video.flush(self.bucket, list(self.photos), settle=0, ended=True)
+            self.photos.flush()  # all of it is in the video now
+            self.publisher.publish(self.bucket, self.video.manifest)
+        if wish.queued:
+            context.defer(self.photos)  # what is not in the video yet stays in the queue too
+        return {
+            "start": context.start,
+            "taken": self.photos_taken,
+            "held": len(self.photos),
+            "frames": self.video.manifest.frames,
+            "requests": self.bucket.requests - requests,
+            "bytes": self.bucket.bytes_moved - moved,
+        }
+
+    def take(self, key: str, id: str) -> None:
+        if not self.video.wants(key) or any(photo.key == key for photo in self.photos):
+            return
+        photo = self.video.fetch(self.bucket, key)
+        if photo is not None and self.photos.append(photo, id=id):
+            self.photos_taken += 1
+
+    def catch_up(self, context: Context) -> None:
+        """Takes the photos whose events never came: after a start, all that the instance before had not committed."""
+        after = self.video.manifest.last_key
+        while keys := self.bucket.list(PHOTOS, after, 200):
+            for after in keys:
+                if context.remaining < 10:
+                    return  # the next event or tick goes on from here
+                self.take(after, after)
+                if len(self.photos) >= OPTIONS.flush_every + OPTIONS.settle:
+                    self.photos.flush()
+
+    @photos.flush
+    def write(self, batch: Sequence[Photo]) -> int:
+        return min(len(batch), self.video.flush(self.bucket, list(self.photos)))
+
+    def on_thaw(self, thaw: Thaw) -> None:
+        if self.warm_video is not None and thaw.frozen_for > 10:
+            self.warm_video.refresh(self.bucket)  # another instance may have gone on meanwhile
+
+    def after_response(self, context: Context) -> None:
+        if OPTIONS.publish_every:
+            try:
+                self.publisher.publish(self.bucket, self.video.manifest, at_least=OPTIONS.publish_every)
+            except Conflict:
+                pass  # another instance published at the same moment
+
+    def before_shutdown(self, shutdown: Shutdown) -> None:
+        if self.warm_video is not None:
+            self.warm_video.hurry = True  # the flush that follows commits what it has and fetches nothing more

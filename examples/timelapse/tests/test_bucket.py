@@ -1,0 +1,212 @@
+"""What the video relies on, checked for every bucket there is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+
+import pytest
+
+from examples.timelapse.bucket import ABSENT, Conflict, Copy, DirectoryBucket, Metered, Missing, open_bucket
+
+BIG = 5 << 20
+
+
+class TestReading:
+    def test_gives_what_was_put_with_its_etag(self, bucket):
+        """An object comes back whole, under the etag that its write returned."""
+        etag = bucket.put("a/b.txt", b"hello", match=None)
+
+        assert (b"hello", etag) == bucket.get("a/b.txt")
+        assert etag == bucket.etag("a/b.txt")
+
+    def test_gives_a_range(self, bucket):
+        """A range ends before `end`, and at the end of the object at the latest."""
+        bucket.put("r", b"0123456789", match=None)
+
+        assert b"234" == bucket.get("r", 2, 5)[0]
+        assert b"89" == bucket.get("r", 8)[0]
+        assert b"0123456789" == bucket.get("r", 0, 99)[0]
+
+    def test_range_of_an_empty_object_is_empty(self, bucket):
+        """An upload of zero bytes reads as nothing, also in a range."""
+        bucket.put("empty", b"", match=None)
+
+        assert b"" == bucket.get("empty", end=100)[0]
+        assert b"" == bucket.get("empty")[0]
+
+    @pytest.mark.parametrize("key", ["none", "none/../none", "a" * 1000, "ä/ü b+c.jpg"])
+    def test_missing_object_is_named(self, bucket, key):
+        """Whatever the key, an object that is not there is Missing, and its etag ABSENT."""
+        with pytest.raises(Missing):
+            bucket.get(key)
+        assert ABSENT == bucket.etag("none")
+
+    def test_keys_are_taken_literally(self, bucket):
+        """Spaces, plus signs, percent signs and other scripts are part of the name."""
+        key = "frames/Ä b+c%20d é雲.jpg"
+        bucket.put(key, b"x", match=None)
+
+        assert b"x" == bucket.get(key)[0]
+        assert [key] == bucket.list("frames/", "", 10)
+
+
+class TestListing:
+    def test_sorts_and_continues_behind_a_key(self, bucket):
+        """A listing is in order, begins behind `after`, and ends at `limit`."""
+        for name in ("frames/3", "frames/1", "frames/2", "video/1", "framesx"):
+            bucket.put(name, b"x", match=None)
+
+        assert ["frames/1", "frames/2", "frames/3"] == bucket.list("frames/", "", 10)
+        assert ["frames/2"] == bucket.list("frames/", "frames/1", 1)
+        assert [] == bucket.list("frames/", "frames/3", 10)
+        assert [] == bucket.list("nothing/", "", 10)
+
+    def test_goes_on_over_pages(self, bucket):
+        """More keys than one page of S3 holds come in one listing."""
+        for number in range(1005):
+            bucket.put(f"frames/{number:04d}", b"", match=None)
+
+        assert [f"frames/{number:04d}" for number in range(1004)] == bucket.list("frames/", "", 1004)
+
+    def test_includes_folders_inside(self, bucket):
+        """Keys may go through folders of the same depth; order is that of the whole key."""
+        for name in ("frames/b/1", "frames/a/2", "frames/a/1"):
+            bucket.put(name, b"x", match=None)
+
+        assert ["frames/a/1", "frames/a/2", "frames/b/1"] == bucket.list("frames/", "", 10)
+
+
+class TestConditions:
+    def test_creates_only_what_is_absent(self, bucket):
+        """With ABSENT an object is created, never replaced."""
+        bucket.put("k", b"first", match=ABSENT)
+
+        with pytest.raises(Conflict):
+            bucket.put("k", b"second", match=ABSENT)
+        assert b"first" == bucket.get("k")[0]
+
+    def test_replaces_only_what_was_read(self, bucket):
+        """With an etag only that version is replaced; a stale one changes nothing."""
+        old = bucket.put("k", b"1", match=None)
+        new = bucket.put("k", b"2", match=old)
+
+        with pytest.raises(Conflict):
+            bucket.put("k", b"3", match=old)
+        assert (b"2", new) == bucket.get("k")
+
+    def test_replaces_nothing_that_is_gone(self, bucket):
+        """An etag of an object that does not exist is a conflict."""
+        etag = bucket.put("other", b"1", match=None)
+
+        with pytest.raises(Conflict):
+            bucket.put("k", b"2", match=etag)
+        assert ABSENT == bucket.etag("k")
+
+    def test_repeating_a_write_is_no_conflict(self, bucket):
+        """Who writes what is there already has written it: so a lost acknowledgement looks like success."""
+        first = bucket.put("k", b"mine", match=ABSENT)
+
+        assert first == bucket.put("k", b"mine", match=ABSENT)
+        assert first == bucket.put("k", b"mine", match="a stale etag")
+
+    def test_one_of_many_threads_wins_each_round(self, bucket):
+        """Compare-and-set by many writers counts every success exactly once."""
+        bucket.put("n", b"0", match=None)
+        wins = []
+
+        def add(name: int) -> None:
+            for _ in range(10):
+                data, etag = bucket.get("n")
+                try:
+                    bucket.put("n", b"%d %d" % (int(data.split()[0]) + 1, name), match=etag)
+                    wins.append(1)
+                except Conflict:
+                    pass
+
+        threads = [threading.Thread(target=add, args=(name,)) for name in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert len(wins) == int(bucket.get("n")[0].split()[0])
+
+
+class TestComposing:
+    def test_joins_bytes_and_a_copy_of_itself(self, bucket):
+        """A new head, a copied middle and a new end make the next version of the same object."""
+        old = bytes(range(256)) * (2 * BIG // 256)
+        etag = bucket.put("file", old, match=None)
+        head = b"h" * BIG
+        new = bucket.compose("file", [head, Copy("file", BIG, 2 * BIG, etag), b"end"], match=etag)
+
+        assert (head + old[BIG:] + b"end", new) == bucket.get("file")
+
+    def test_refuses_when_the_target_changed(self, bucket):
+        """Two publishers cannot both replace the same version."""
+        etag = bucket.put("file", b"x" * 2 * BIG, match=None)
+        bucket.put("file", b"y" * 2 * BIG, match=etag)
+
+        with pytest.raises(Conflict):
+            bucket.compose("file", [b"h" * BIG, b"end"], match=etag)
+        assert b"y" == bucket.get("file", 0, 1)[0]
+
+    def test_creates_only_what_is_absent(self, bucket):
+        """A composed object obeys ABSENT as a put one does."""
+        bucket.compose("file", [b"h" * BIG, b"end"], match=ABSENT)
+
+        with pytest.raises(Conflict):
+            bucket.compose("file", [b"g" * BIG, b"end"], match=ABSENT)
+        with pytest.raises(Conflict):
+            bucket.compose("file", [b"one piece"], match=ABSENT)
+        assert b"h" == bucket.get("file", 0, 1)[0]
+
+    def test_copies_only_the_version_it_was_told(self, bucket):
+        """A source that changed under the copy is a conflict."""
+        etag = bucket.put("source", b"x" * 2 * BIG, match=None)
+        bucket.put("source", b"y" * 2 * BIG, match=etag)
+
+        with pytest.raises(Conflict):
+            bucket.compose("file", [b"h" * BIG, Copy("source", 0, BIG, etag), b"end"], match=ABSENT)
+        assert ABSENT == bucket.etag("file")
+
+
+def _count_up(root: str, name: int, rounds: int) -> int:
+    bucket, wins = DirectoryBucket(root), 0
+    for _ in range(rounds):
+        data, etag = bucket.get("n")
+        try:
+            bucket.put("n", b"%d %d" % (int(data.split()[0]) + 1, name), match=etag)
+            wins += 1
+        except Conflict:
+            pass
+    return wins
+
+
+@pytest.mark.process
+def test_directory_keeps_conditions_between_processes(tmp_path):
+    """The lock of a directory bucket holds between processes, not only between threads."""
+    DirectoryBucket(tmp_path).put("n", b"0", match=None)
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        wins = pool.starmap(_count_up, [(str(tmp_path), name, 50) for name in range(3)])
+
+    assert sum(wins) == int(DirectoryBucket(tmp_path).get("n")[0].split()[0])
+
+
+def test_meter_counts_requests_and_bytes(tmp_path):
+    """What moved in either direction is counted, and what a store copies by itself is not."""
+    bucket = Metered(DirectoryBucket(tmp_path))
+    etag = bucket.put("a", b"12345", match=None)
+    bucket.get("a", 0, 3)
+    bucket.etag("a")
+    bucket.list("", "", 10)
+    bucket.compose("b", [b"12", Copy("a", 0, 5, etag)], match=ABSENT)
+
+    assert (5 + 3 + 2, 1 + 1 + 1 + 1 + 4) == (bucket.bytes_moved, bucket.requests)
+
+
+def test_url_chooses_the_bucket(tmp_path, aws):
+    """A path opens a directory; s3:// opens S3 with the rest as prefix."""
+    assert f"<Metered <DirectoryBucket {tmp_path}>: 0 requests, 0 bytes>" == repr(open_bucket(str(tmp_path)))
+    assert "S3Bucket s3://name/some/prefix/" in repr(open_bucket("s3://name/some/prefix"))

@@ -1,0 +1,64 @@
+"""What an event means: photos that may be new, a tick of the clock, or a wish."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PHOTOS = "frames/"
+"""Photos lie below this prefix; everything that the function writes lies elsewhere, so that it never wakes itself."""
+
+
+@attrs.frozen
+class Wish:
+    """
+    What an invocation is for.
+
+    `doorbells` are keys, each with an id for the tail: they say where to look, and what is in the bucket decides.
+    `tick`: look for photos whose events never came. `finish`: bring in the last photos, end the video, publish it.
+    `queued`: the event came through SQS, which delivers again what is not answered for; the ids are those of its messages.
+    """
+
+    doorbells: dict[str, str] = attrs.Factory(dict[str, str])
+    tick: bool = False
+    finish: bool = False
+    queued: bool = False
+
+
+def understand(event: Any) -> Wish:
+    """
+    Reads an S3 notification (direct, or in SQS messages), an S3 event of EventBridge, its tick, or `{"do": "finish"}`.
+
+    Raises:
+        ValueError: the event is none of these.
+    """
+    if isinstance(event, dict):
+        if event.get("do") in {"finish", "tick"}:
+            return Wish(tick=True, finish=event["do"] == "finish")
+        if event.get("detail-type") == "Scheduled Event":
+            return Wish(tick=True)
+        doorbells = {key: id for key, id in _doorbells(event) if key.startswith(PHOTOS) and not key.endswith("/")}
+        return Wish(doorbells, queued=any("body" in record for record in event.get("Records", ())))
+    raise ValueError(f"expected an event of S3, SQS or EventBridge, got {type(event).__name__}")
+
+
+def _doorbells(event: Any) -> Iterator[tuple[str, str]]:
+    if event.get("source") == "aws.s3":
+        key = event["detail"]["object"]["key"]  # EventBridge gives the key as it is
+        yield key, key
+    elif "Records" in event:
+        for record in event["Records"]:
+            if "body" in record:
+                for number, (key, _) in enumerate(_doorbells(json.loads(record["body"]))):
+                    yield key, key if number else record["messageId"]  # S3 sends one photo per message
+            elif record.get("eventName", "").startswith("ObjectCreated"):
+                key = unquote_plus(record["s3"]["object"]["key"])  # S3 encodes it as a form does: once
+                yield key, key
+    elif event.get("Event") != "s3:TestEvent":
+        raise ValueError(f"expected an event of S3, SQS or EventBridge, got one with the fields {sorted(event)[:8]}")

@@ -1,0 +1,239 @@
+"""
+The growing video: a pure function of the sorted photos, moved forward by one compare-and-set at a time.
+
+1. A photo enters only if its key sorts behind the last one that is decided (`wants`, `line_up`), whoever told of it.
+2. Photos are encoded in the order of their keys, and only once they are settled: late events may still sort in before.
+3. Every commit is audited: the bucket is listed first, so a photo whose event was lost cannot be passed over.
+4. Chunks are written before the manifest that names them; a chunk's name is a digest of its bytes, so writing it twice is harmless.
+5. Whoever loses the compare-and-set reads the manifest anew and encodes again. It never tries the old bytes a second time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+import attrs
+
+from . import manifest as manifests, mp4
+from .bucket import ABSENT, Bucket, Conflict, Missing
+from .encoder import Encoder
+from .manifest import Chunk, Manifest
+from .photo import MAX_BYTES, BadPhoto, Photo, PhotoDecoder
+from .triggers import PHOTOS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .options import Options
+
+_REMEMBERED = 1000
+"""How many decided keys are kept, to tell a photo that came too late from an event that came twice."""
+
+
+class Encoded(NamedTuple):
+    """A photo and its frame, or why it has none."""
+
+    key: str
+    sample: mp4.Sample | None
+    fault: str = ""
+
+
+class Video:
+    """The video as the manifest last told it, and the settled photos that were encoded since."""
+
+    def __init__(self, bucket: Bucket, options: Options, clock: Callable[[], float]) -> None:
+        self._options, self._clock = options, clock
+        self._owner = os.urandom(4).hex()
+        self._decoder = PhotoDecoder(options.width, options.height)
+        self._found: dict[str, Photo] = {}  # by listing, not by event
+        self._late: set[str] = set()
+        self.hurry = False
+        """Set when the process is about to end: what is encoded is committed, nothing more is fetched or encoded."""
+        self.fenced = 0
+        """How often another instance was faster."""
+        self.load(bucket)
+
+    def __repr__(self) -> str:
+        return f"<Video frames={self.manifest.frames} encoded={len(self.encoded)} generation={self.manifest.generation}>"
+
+    def load(self, bucket: Bucket) -> None:
+        """Reads the manifest, and forgets what was encoded on top of an earlier one."""
+        try:
+            text, self.etag = bucket.get(manifests.KEY)
+            self.manifest = manifests.from_text(text.decode())
+        except Missing:
+            self.manifest, self.etag = Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop), ABSENT
+        self._decided: dict[str, None] = {}
+        self._decided_from = self.manifest.last_key
+        self._part_bytes: dict[str, bytes] = {}
+        self._restart()
+
+    def refresh(self, bucket: Bucket) -> None:
+        """Loads the manifest if somebody else has replaced it."""
+        if bucket.etag(manifests.KEY) != self.etag:
+            self.load(bucket)
+
+    def wants(self, key: str) -> bool:
+        """Tells whether the photo can still enter the video; one that is known to come too late is noted."""
+        if key > self.manifest.last_key:
+            return True
+        if key > self._decided_from and key not in self._decided:
+            self._late.add(key)
+        return False
+
+    def fetch(self, bucket: Bucket, key: str) -> Photo | None:
+        """Reads a photo; None if it is no longer there."""
+        try:
+            jpeg, _ = bucket.get(key, end=MAX_BYTES + 1)
+        except Missing:
+            return None
+        fault = f"larger than {MAX_BYTES >> 20} MiB" if len(jpeg) > MAX_BYTES else ""
+        return Photo(key, b"" if fault else jpeg, self._clock(), fault)
+
+    def line_up(self, tail: Iterable[Photo]) -> list[Photo]:
+        """Gives the photos that are not decided yet, in order."""
+        held = {photo.key: photo for photo in tail} | self._found
+        return [held[key] for key in sorted(held) if key > self.manifest.last_key]
+
+    def settled(self, line: Sequence[Photo], *, settle: int | None = None) -> int:
+        """Counts the photos from the front that nothing is expected to sort in before."""
+        count = max(0, len(line) - (self._options.settle if settle is None else settle))
+        return max([count, *(number for number, photo in enumerate(line, 1) if self._aged([photo]))])
+
+    def encode(self, line: Sequence[Photo]) -> None:
+        """Encodes `line` as what follows the committed frames; what was encoded in vain is encoded again."""
+        if [photo.key for photo in line[: len(self.encoded)]] != [encoded.key for encoded in self.encoded]:
+            self._restart()
+        for photo in line[len(self.encoded) :]:
+            try:
+                self.encoded.append(Encoded(photo.key, self._encoder.encode(self._decoder.decode(photo))))
+            except BadPhoto as error:
+                self.encoded.append(Encoded(photo.key, None, str(error)))
+
+    def flush(self, bucket: Bucket, tail: Sequence[Photo], *, settle: int | None = None, ended: bool = False) -> int:
+        """
+        Commits the settled photos and gives how many of `tail` are decided from the front.
+
+        A tail that is full is cut on the grid of whole chunks; one that is flushed for another reason gives all it can.
+        `ended` marks the video as complete.
+        """
+        while True:
+            line = self._audited(bucket, self.line_up(tail))
+            settled = self.settled(line, settle=settle)
+            if self.hurry:
+                count = sum(1 for photo, encoded in zip(line, self.encoded, strict=False) if photo.key == encoded.key)
+            else:
+                self.encode(line[:settled])
+                full = len(tail) >= self._options.flush_every + self._options.settle
+                count = self._on_grid() if full and not self._aged(line[:1]) else settled
+            try:
+                self._commit(bucket, count, ended=ended)
+                break
+            except Conflict:
+                self.fenced += 1
+                self.load(bucket)
+        undecided = (number for number, photo in enumerate(tail) if photo.key > self.manifest.last_key)
+        return next(undecided, len(tail))
+
+    def _aged(self, photos: Sequence[Photo]) -> bool:
+        return any(photo.since <= self._clock() - self._options.max_age for photo in photos)
+
+    def _audited(self, bucket: Bucket, line: list[Photo]) -> list[Photo]:
+        """Gives `line` with the photos in it that no event told of, as far as the listing reaches."""
+        if not line:
+            return line
+        room = len(line) + 16
+        listed = bucket.list(PHOTOS, self.manifest.last_key, room)
+        horizon = min(line[-1].key, listed[-1]) if len(listed) == room else line[-1].key
+        held = {photo.key for photo in line}
+        for key in listed:
+            if key > horizon or key in held:
+                continue
+            if self.hurry:
+                return [photo for photo in line if photo.key < key]
+            photo = self.fetch(bucket, key)
+            if photo is not None:
+                self._found[key] = photo
+        return [photo for photo in self.line_up(line) if photo.key <= horizon]
+
+    def _on_grid(self) -> int:
+        """Gives how much of what is encoded fills whole chunks, so that a busy video is cut at the same frames every time."""
+        frames, best = self.manifest.frames, 0
+        for number, encoded in enumerate(self.encoded, 1):
+            frames += encoded.sample is not None
+            if frames % self._options.flush_every == 0:
+                best = number
+        return best or (len(self.encoded) if len(self.encoded) >= self._options.flush_every else 0)
+
+    def _commit(self, bucket: Bucket, count: int, *, ended: bool) -> None:
+        done, late = self.encoded[:count], sorted(self._late)
+        if not done and not late and ended <= self.manifest.ended:
+            return
+        bad = {encoded.key: encoded.fault for encoded in done if encoded.sample is None}
+        if bad or late:
+            self._put_once(bucket, "notes/{}.json", json.dumps({"bad": bad, "late": late}).encode())
+        new = attrs.evolve(
+            self._with_samples(bucket, [encoded.sample for encoded in done if encoded.sample], ended=ended),
+            generation=self.manifest.generation + 1,
+            owner=self._owner,
+            last_key=done[-1].key if done else self.manifest.last_key,
+            bad=self.manifest.bad + len(bad),
+            late=self.manifest.late + len(late),
+            ended=ended or (self.manifest.ended and not done),
+        )
+        self.etag = bucket.put(manifests.KEY, new.to_text().encode(), match=self.etag)
+        self.manifest, self.encoded = new, self.encoded[count:]
+        self._late.clear()
+        self._decided.update(dict.fromkeys(encoded.key for encoded in done))
+        for key in list(self._decided)[: -_REMEMBERED or None]:
+            del self._decided[key]
+            self._decided_from = key
+        self._found = {key: photo for key, photo in self._found.items() if key > new.last_key}
+
+    def _with_samples(self, bucket: Bucket, samples: Sequence[mp4.Sample], *, ended: bool) -> Manifest:
+        """Writes `samples` as chunks and gives the manifest that names them."""
+        segments, parts, frames = list(self.manifest.segments), list(self.manifest.parts), self.manifest.frames
+        init = self._put_once(bucket, "init-{}.mp4", self._encoder.init) if samples else ""
+
+        def close_gop() -> None:
+            if parts:
+                segments.append(parts[0] if len(parts) == 1 else self._joined(bucket, parts))
+                parts.clear()
+
+        start = 0
+        for end in range(1, len(samples) + 1):
+            if end == len(samples) or samples[end].idr or (frames + end - start) % self._options.flush_every == 0:
+                if samples[start].idr:
+                    close_gop()  # the encoder of the open GOP is gone: another instance's, or another day's
+                data = mp4.fragment(frames, samples[start:end])
+                name = self._put_once(bucket, f"seg/{frames:08d}-{{}}.m4s", data)
+                self._part_bytes[name] = data
+                parts.append(Chunk(name, end - start, len(data), init))
+                frames, start = frames + end - start, end
+                if frames % self._options.gop == 0:
+                    close_gop()
+        if ended:
+            close_gop()
+        return attrs.evolve(self.manifest, segments=tuple(segments), parts=tuple(parts), frames=frames)
+
+    def _joined(self, bucket: Bucket, parts: Sequence[Chunk]) -> Chunk:
+        """Makes one segment of a GOP's parts."""
+        data = b"".join(self._part_bytes.pop(part.name, b"") or bucket.get(f"video/{part.name}")[0] for part in parts)
+        name = self._put_once(bucket, parts[0].name.partition("-")[0] + "-{}.m4s", data)
+        return Chunk(name, sum(part.frames for part in parts), len(data), parts[0].init)
+
+    def _put_once(self, bucket: Bucket, name: str, data: bytes) -> str:
+        """Writes an object that is named by its content; if it is there already, it is the same."""
+        name = name.format(hashlib.sha256(data).hexdigest()[:12])
+        try:
+            bucket.put(f"video/{name}", data, match=ABSENT)
+        except Conflict:
+            pass
+        return name
+
+    def _restart(self) -> None:
+        self.encoded: list[Encoded] = []
+        self._encoder = Encoder(self._options, self.manifest.frames)
