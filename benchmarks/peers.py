@@ -7,6 +7,7 @@ need, nothing else. Versions are pinned: a table compares with a named thing.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -22,7 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["PEERS", "REFERENCE", "Peer", "Unavailable", "python_with", "warmstate"]
+__all__ = [
+    "ASYNCHRONOUS",
+    "COMMITTED_SLOT",
+    "EVERYTHING",
+    "FUNCTION",
+    "MEMORY_SLOT",
+    "PEERS",
+    "REFERENCE",
+    "Peer",
+    "Unavailable",
+    "awslambdaric",
+    "limit",
+    "python_with",
+    "warmstate",
+]
 
 
 class Unavailable(Exception):
@@ -81,13 +96,28 @@ def python_with(name: str, *requirements: str) -> Path:
     return folder / "bin" / "python"
 
 
-def warmstate(handler: str, name: str, **environment: str) -> Peer:
-    """warmstate as it is in this checkout, installed as a user installs it, serving one handler."""
-    python = python_with("warmstate", f"--constraint={ROOT / 'constraints.txt'}", "attrs", "diskcache", "requests")
-    run_quietly(python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", ROOT)
-    bootstrap = next((python.parents[1] / "lib").glob("python*/site-packages/warmstate/bootstrap"))
-    path = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
-    return Peer(name, [str(bootstrap)], {"PATH": path, "_HANDLER": handler, "PYTHONPATH": "", **environment})
+@functools.cache
+def install_warmstate() -> Path:
+    """The interpreter that holds warmstate as it is in this checkout, built and installed as a user installs it."""
+    python = python_with(
+        "warmstate", f"--constraint={ROOT / 'constraints.txt'}", "attrs", "diskcache", "requests", "hatchling"
+    )
+    run_quietly(
+        python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--force-reinstall", ROOT
+    )
+    return python
+
+
+def warmstate(name: str, handler: str, **environment: str) -> Callable[[], Peer]:
+    """A maker of warmstate serving one handler; the name says which."""
+
+    def make() -> Peer:
+        python = install_warmstate()
+        bootstrap = next((python.parents[1] / "lib").glob("python*/site-packages/warmstate/bootstrap"))
+        path = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
+        return Peer(name, [str(bootstrap)], {"PATH": path, "_HANDLER": handler, "PYTHONPATH": "", **environment})
+
+    return make
 
 
 def awslambdaric() -> Peer:
@@ -146,3 +176,9 @@ REFERENCE = "awslambdaric"
 """Ratios are against this one, measured in the same round."""
 
 PEERS: list[Callable[[], Peer]] = [limit, awslambdaric, awslambdaric_managed, node, requests_loop, curl_loop]
+
+FUNCTION = warmstate("**warmstate**, function", "plain.echo")
+MEMORY_SLOT = warmstate("**warmstate**, one memory slot", "stateful.Memory")
+COMMITTED_SLOT = warmstate("**warmstate**, 1 kB committed for each answer", "stateful.Committed")
+ASYNCHRONOUS = warmstate("**warmstate**, async handler", "stateful.Asynchronous")
+EVERYTHING = warmstate("**warmstate**, a slot, a tail and a resource", "stateful.Everything")

@@ -11,9 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from warmstate.lifecycle.machine import TRANSITIONS
-
 from scripts.markers import replace_between
+from warmstate.lifecycle.machine import TRANSITIONS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+
+from scripts.import_log import Import, imports_up_to_first_next, parse_import_log
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,109 +42,21 @@ class App(StatefulHandler):
 '''
 
 
-class Import(NamedTuple):
-    """One line of Python's own import log."""
-
-    name: str
-    importers: tuple[str, ...]
-    """Whoever was being imported at the time, nearest first."""
-
-    def __str__(self) -> str:
-        return " <- ".join((self.name, *self.importers, "the start itself"))
-
-
-def parse_import_log(log: str) -> list[Import]:
-    """Read what `PYTHONPROFILEIMPORTTIME` prints: a module stands below everything it imported, and less indented."""
-    rows = [
-        line.split("|")[2]
-        for line in log.splitlines()
-        if line.startswith("import time:") and "imported package" not in line
-    ]
-    imports: list[Import] = []
-    stack: list[tuple[int, str]] = []
-    for row in reversed(rows):  # read upwards, each module stands above the one that imported it
-        name = row.strip()
-        depth = (len(row) - len(row.lstrip())) // 2
-        while stack and stack[-1][0] >= depth:
-            stack.pop()
-        imports.append(Import(name, tuple(importer for _, importer in reversed(stack))))
-        stack.append((depth, name))
-    return imports
-
-
 def banned_among(imports: list[Import]) -> list[str]:
     return [str(found) for found in imports if found.name in BANNED]
 
 
-class FirstNext(ThreadingHTTPServer):
-    """A Runtime API that lets a runtime come up to its first next and never answers that."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), FirstNextRequest)
-        self.asked_for_next = threading.Event()
-        self.init_error: str | None = None
-        self.over = threading.Event()
-
-
-class FirstNextRequest(BaseHTTPRequestHandler):
-    server: FirstNext
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        if self.path.endswith("/runtime/invocation/next"):
-            self.server.asked_for_next.set()
-        self.server.over.wait()  # an internal extension's next is never answered either
-        self.close_connection = True
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path.endswith("/init/error"):
-            self.server.init_error = body.decode()
-            self.server.asked_for_next.set()
-        answer = b'{"functionName":"f","functionVersion":"$LATEST","handler":"app.App"}'
-        self.send_response(200 if self.path.endswith("/register") else 202)
-        self.send_header("Lambda-Extension-Identifier", "11111111-2222-3333-4444-555555555555")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Keep the test's output to itself."""
-
-
-def imports_up_to_first_next(task_root: Path) -> list[Import]:
-    """Run the real bootstrap until it asks for its first invocation, and return what it imported on the way."""
-    log = task_root / "stderr"
-    with FirstNext() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}",
-            "AWS_LAMBDA_FUNCTION_NAME": "function",
-            "LAMBDA_TASK_ROOT": str(task_root),
-            "PYTHONPROFILEIMPORTTIME": "1",
-            "WARMSTATE_TMP": str(task_root / "tmp"),
-            "_HANDLER": "app.App",
-        }
-        (task_root / "tmp").mkdir()
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                [ROOT / "bootstrap"], env=environment, cwd=task_root, stderr=stderr, stdout=stderr
-            )
-        try:
-            came = server.asked_for_next.wait(60)
-        finally:
-            process.kill()
-            process.wait()
-            server.over.set()
-            server.shutdown()
-    text = log.read_text()
-
-    assert came, f"no first next within a minute:\n{text}"
-    assert server.init_error is None, server.init_error
-    return parse_import_log(text)
+def start(task_root: Path, source: str) -> list[Import]:
+    """Run the real bootstrap with a handler until it asks for its first invocation."""
+    (task_root / "app.py").write_text(source)
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
+        "LAMBDA_TASK_ROOT": str(task_root),
+        "WARMSTATE_TMP": str(task_root),
+        "_HANDLER": "app.App",
+    }
+    return imports_up_to_first_next([ROOT / "bootstrap"], environment)
 
 
 def test_a_module_is_reported_with_whoever_imported_it() -> None:
@@ -183,9 +94,7 @@ def test_importing_warmstate_is_cheap() -> None:
 @pytest.mark.process
 def test_the_way_to_the_first_next_is_cheap(tmp_path) -> None:
     """A real bootstrap with a handler of a slot, a tail and a resource reaches its first next without a banned module."""
-    (tmp_path / "app.py").write_text(HANDLER)
-
-    imports = imports_up_to_first_next(tmp_path)
+    imports = start(tmp_path, HANDLER)
 
     assert {"app", "warmstate.instance", "warmstate.hosts.runtime"} <= {found.name for found in imports}
     assert [] == banned_among(imports)
@@ -194,8 +103,6 @@ def test_the_way_to_the_first_next_is_cheap(tmp_path) -> None:
 @pytest.mark.process
 def test_a_banned_module_is_named_with_its_importer(tmp_path) -> None:
     """The check sees what it is there for: a handler that imports json is told so by name."""
-    (tmp_path / "app.py").write_text("import json\n" + HANDLER)
-
-    imports = imports_up_to_first_next(tmp_path)
+    imports = start(tmp_path, "import json\n" + HANDLER)
 
     assert any(line.startswith("json <- app <- ") for line in banned_among(imports))

@@ -1,4 +1,5 @@
 /* The limit: a Runtime API loop that copies bytes and does nothing else. No JSON, no errors, no deadline. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdio.h>

@@ -47,7 +47,7 @@ class Run:
     """Next answered to the following next answered."""
 
 
-def build(source: str, *definitions: str) -> Path | None:
+def build(source: str) -> Path | None:
     """Compile one C file of this folder into the cache, unless that is done; None where there is no compiler."""
     program = CACHE / "build" / Path(source).stem
     if program.exists() and program.stat().st_mtime >= (HERE / source).stat().st_mtime:
@@ -56,7 +56,7 @@ def build(source: str, *definitions: str) -> Path | None:
     if not compiler:
         return None
     program.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([compiler, "-O2", "-D_GNU_SOURCE", *definitions, "-o", program, HERE / source], check=True)
+    subprocess.run([compiler, "-O2", "-o", program, HERE / source], check=True)
     return program
 
 
