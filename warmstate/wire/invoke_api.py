@@ -28,6 +28,7 @@ __all__ = [
     "ApiError",
     "EventStreamDecoder",
     "FunctionTarget",
+    "InvocationType",
     "InvokeRequest",
     "bad_event",
     "complete_frame",

@@ -1,0 +1,98 @@
+"""
+Asynchronous invocations: accepted at once, run later, tried again under the same request id when they fail.
+
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from warmstate.emulator.attempt import Attempt
+from warmstate.wire.invoke_api import ApiError
+
+if TYPE_CHECKING:
+    from warmstate.emulator.pool import Pool
+    from warmstate.emulator.service import Service
+
+__all__ = ["EventQueue"]
+
+THROTTLE_WAIT: Final = 0.1
+"""First pause, in seconds, before a throttled event is tried again; doubles up to `THROTTLE_MOST`."""
+THROTTLE_MOST: Final = 5.0
+EVENT_AGE: Final = 6 * 3600.0
+"""Seconds after which an event that was never run is dropped."""
+
+
+class EventQueue:
+    """The events that were accepted and are not done; each waits in a task of its own."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def put(self, pool: Pool, attempt: Attempt) -> None:
+        """Accept an event."""
+        self._service.journal.add("warmstate.accepted", pool.function.name, requestId=attempt.request_id)
+        task = asyncio.get_running_loop().create_task(self._run(pool, attempt))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, pool: Pool, attempt: Attempt) -> None:
+        delays = list(pool.function.retry_delays)
+        tries = 0
+        while True:
+            tries += 1
+            if not await self._try(pool, attempt):
+                return
+            if not attempt.answer.result().error_type:
+                self._note(pool, attempt, "success", tries)
+                return
+            if not delays:
+                self._note(pool, attempt, "failed", tries)
+                return
+            await asyncio.sleep(delays.pop(0))
+            attempt = again(attempt)
+
+    async def _try(self, pool: Pool, attempt: Attempt) -> bool:
+        """Run it once, waiting while the function is throttled; False when it is not to be run any more."""
+        loop = asyncio.get_running_loop()
+        end, pause = loop.time() + EVENT_AGE, THROTTLE_WAIT
+        while True:
+            try:
+                await self._service.run(pool, attempt)
+                return True
+            except ApiError:
+                if pool.closing or loop.time() > end:
+                    self._note(pool, attempt, "dropped", 0)
+                    return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, THROTTLE_MOST)
+
+    def _note(self, pool: Pool, attempt: Attempt, status: str, tries: int) -> None:
+        self._service.journal.add(
+            "warmstate.event", pool.function.name, attempt.instance, requestId=attempt.request_id, status=status, attempts=tries
+        )
+
+    async def close(self) -> None:
+        """Drop what waits."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def again(attempt: Attempt) -> Attempt:
+    """The same event once more: same request id, new invocation id."""
+    return Attempt(
+        attempt.payload,
+        request_id=attempt.request_id,
+        content_type=attempt.content_type,
+        tenant_id=attempt.tenant_id,
+        trace_id=attempt.trace_id,
+        qualifier=attempt.qualifier,
+        on_instance=attempt.on_instance,
+    )

@@ -1,0 +1,135 @@
+"""One delivery of an invocation: what the runtime is given, and the answer that comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Final, Literal
+
+import attrs
+
+__all__ = ["Answer", "Attempt", "StartKind", "error_payload"]
+
+StartKind = Literal["cold", "warm", "thaw", "reset", "restore", "provisioned"]
+
+STREAM_BUFFER: Final = 64
+"""Pieces of a streamed answer kept for a slow caller; then the function waits."""
+
+
+def error_payload(error_type: str, message: str) -> bytes:
+    """The JSON error object that a caller gets."""
+    return json.dumps({"errorType": error_type, "errorMessage": message}).encode()
+
+
+@attrs.frozen
+class Answer:
+    """
+    What the caller gets.
+
+    `error_type` is "" when the function succeeded; otherwise `payload` is the JSON error object.
+    """
+
+    payload: bytes
+    content_type: str = "application/json"
+    error_type: str = ""
+
+
+class Attempt:
+    """
+    One event on its way through an environment.
+
+    `answer` is done as soon as the caller can be told; a streamed answer is read from `pieces` before that.
+    """
+
+    def __init__(
+        self,
+        payload: bytes,
+        *,
+        request_id: str = "",
+        content_type: str = "application/json",
+        client_context: str | None = None,
+        tenant_id: str | None = None,
+        trace_id: str | None = None,
+        qualifier: str = "",
+        streaming: bool = False,
+        on_instance: str = "",
+    ) -> None:
+        self.payload: Final = payload
+        self.request_id: Final = request_id or str(uuid.uuid4())
+        self.invocation_id: Final = str(uuid.uuid4())
+        self.content_type: Final = content_type
+        self.client_context: Final = client_context
+        self.tenant_id: Final = tenant_id
+        self.trace_id: Final = trace_id or new_trace_id()
+        self.qualifier: Final = qualifier
+        self.streaming: Final = streaming
+        self.on_instance: Final = on_instance
+        self.answer: Final[asyncio.Future[Answer]] = asyncio.get_running_loop().create_future()
+        self.started: Final[asyncio.Future[str]] = asyncio.get_running_loop().create_future()
+        """Done with the content type when a streamed answer begins."""
+        self.done: Final = asyncio.Event()
+        """Set when the invoke phase is over: the runtime is back in next, or gone."""
+        self.start: StartKind = "warm"
+        self.instance = ""
+        self.deadline = 0.0
+        """On the event loop's clock; set at the delivery."""
+        self.duration_ms = 0.0
+        self.init_ms: float | None = None
+        self.max_memory_mb = 0
+        self.log_tail = b""
+        """The last 4 KB of the invocation's log; there when it is done."""
+        self.abandoned = False
+        """The caller of a streamed answer has gone; what still comes is dropped."""
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(STREAM_BUFFER)
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.request_id} on {self.instance or 'no instance yet'}>"
+
+    def succeed(self, payload: bytes, content_type: str) -> None:
+        """The whole answer is here."""
+        self._settle(Answer(payload, content_type))
+
+    def fail(self, error_type: str, payload: bytes) -> None:
+        """The function failed, or the platform gave up on it; nothing when it was answered already."""
+        self._settle(Answer(payload, error_type=error_type or "Unhandled"))
+
+    def _settle(self, answer: Answer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+            if self.streaming:
+                self._end_pieces()
+
+    def begin_stream(self, content_type: str) -> None:
+        """The first byte of a streamed answer is about to come."""
+        if not self.started.done():
+            self.started.set_result(content_type)
+
+    async def push(self, piece: bytes) -> None:
+        """A piece of a streamed answer; waits while the caller does not keep up."""
+        if piece and not self.abandoned and not self.answer.done():
+            await self._pieces.put(piece)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The streamed answer as it comes; then `answer` tells how it ended."""
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    def abandon(self) -> None:
+        """The caller has gone: let the function run on without waiting for a reader."""
+        self.abandoned = True
+        while not self._pieces.empty():
+            self._pieces.get_nowait()
+
+    def _end_pieces(self) -> None:
+        try:
+            self._pieces.put_nowait(None)
+        except asyncio.QueueFull:  # the reader is behind: the end must follow what it has not read yet
+            asyncio.get_running_loop().create_task(self._pieces.put(None))
+
+
+def new_trace_id() -> str:
+    """A trace header as X-Ray writes it, not sampled."""
+    return f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"

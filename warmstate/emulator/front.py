@@ -1,0 +1,43 @@
+"""The emulator's front door: who may come in at all, and which interface a request is for."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from warmstate.emulator.http_server import Exchange
+from warmstate.emulator.invoke_server import InvokeServer
+from warmstate.emulator.security import Guard
+from warmstate.wire.invoke_api import ApiError
+
+if TYPE_CHECKING:
+    from warmstate.emulator.service import Service
+
+__all__ = ["Front"]
+
+
+class Front:
+    """Checks each request, then hands it to the Invoke API, the control API or a function URL."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._guard = Guard("127.0.0.1", 0, service.token)
+        self._invoke = InvokeServer(service)
+
+    def listen_at(self, host: str, port: int) -> None:
+        """The address became known; requests must name it."""
+        self._guard = Guard(host, port, self._service.token)
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        try:
+            self._guard.check(exchange)
+            if not await self._invoke.serve(exchange):
+                raise ApiError(404, "UnknownOperationException", f"there is nothing at {exchange.raw_path[:200]}")
+        except ApiError as error:
+            exchange.respond(error.status, error.body(), error.headers())
+
+    def note_error(self, error: Exception) -> None:
+        """A handler of ours failed: that is a bug, so keep everything."""
+        text = "".join(traceback.format_exception(error))
+        self._service.journal.add("warmstate.fault", error=f"{type(error).__name__}: {error}", traceback=text)

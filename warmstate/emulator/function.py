@@ -1,0 +1,222 @@
+"""What a function is: its configuration, and the environment variables that its processes see."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import attrs
+
+from warmstate.errors import ConfigurationError
+
+__all__ = ["ACCOUNT", "INSPECT_FILE", "RESERVED", "Function"]
+
+ACCOUNT: Final = "123456789012"
+"""The account of every function here; the number that AWS uses in its documentation."""
+
+INSPECT_FILE: Final = "warmstate-inspect.json"
+"""In an environment's /tmp: what the instance says about itself before each next."""
+
+RESERVED: Final = frozenset({
+    "AWS_ACCESS_KEY",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_MAX_CONCURRENCY",
+    "AWS_LAMBDA_RUNTIME_API",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+    "TZ",
+})
+"""Names that the platform sets itself."""
+
+VARIABLES_LIMIT: Final = 4_096
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_VARIABLE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
+
+InitializationType = Literal["on-demand", "provisioned-concurrency", "snap-start", "lambda-managed-instances"]
+
+
+def _check_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
+    if not _NAME.fullmatch(value):
+        raise ConfigurationError(f"'{value[:100]}' is no function name: use 1-64 letters, digits, - and _.")
+
+
+def _check_environment(_instance: object, _attribute: attrs.Attribute[Mapping[str, str]], value: Mapping[str, str]) -> None:
+    for name in value:
+        if name in RESERVED:
+            raise ConfigurationError(f"the variable {name} is set by the platform; choose another name for yours.")
+        if not _VARIABLE.fullmatch(name):
+            raise ConfigurationError(
+                f"'{name}' is no variable name on Lambda: it starts with a letter and has at least two letters, digits or _."
+            )
+    size = sum(len(name) + len(text) for name, text in value.items())
+    if size > VARIABLES_LIMIT:
+        raise ConfigurationError(f"the function's variables have {size} bytes; Lambda allows {VARIABLES_LIMIT} in all.")
+
+
+def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if value <= 0:
+        raise ConfigurationError(f"{attribute.name} is {value}; it must be more than 0.")
+
+
+@attrs.frozen(kw_only=True)
+class Function:
+    """
+    A function of the local Lambda.
+
+    `handler` is what the runtime finds in _HANDLER. `task_root` is the folder with its code: the working directory,
+    read-only for the function where the system allows it.
+    `environment` are the function's variables; a variable that names an existing folder makes that folder visible and
+    writable, as does `share` (on Lambda no such folders exist).
+    `timeout` and `idle_timeout` are in seconds; after `idle_timeout` without an event an instance is spun down.
+    `freeze=False` leaves idle instances running, for debuggers.
+    `max_concurrency` makes it a function on Managed Instances: that many invocations at once in one process, no freezes.
+    `provisioned` environments are initialized when the function is added.
+    `runtime` is the command that speaks the Runtime API (default: a `bootstrap` in the task root, else warmstate's own);
+    `python` the interpreter that warmstate's own bootstrap runs.
+    `extensions` is a folder of external extensions (as /opt/extensions).
+    `retry_delays` are the seconds before each further try of an asynchronous invocation.
+    `inspect=True` makes warmstate's runtime write what it holds before each next, for `Emulator.state`.
+    `strategy` chooses among idle instances: "aws" takes the one used last, "round-robin" the one used longest ago,
+    which shows hidden state early.
+    """
+
+    name: str = attrs.field(validator=_check_name)
+    handler: str
+    task_root: str = attrs.field(default=".", converter=lambda path: os.path.realpath(os.fspath(path)))
+    environment: Mapping[str, str] = attrs.field(factory=dict, validator=_check_environment)
+    share: Sequence[str] = ()
+    memory_mb: int = attrs.field(default=1024, validator=_positive)
+    tmp_mb: int = attrs.field(default=512, validator=_positive)
+    timeout: float = attrs.field(default=30.0, validator=_positive)
+    init_timeout: float = attrs.field(default=10.0, validator=_positive)
+    idle_timeout: float | None = 360.0
+    max_instances: int = attrs.field(default=10, validator=_positive)
+    max_concurrency: int | None = None
+    freeze: bool = True
+    provisioned: int = 0
+    snap_start: bool = False
+    tenant_isolation: bool = False
+    read_only: bool = True
+    inspect: bool = False
+    runtime: Sequence[str] | None = None
+    python: str = attrs.field(factory=lambda: sys.executable)
+    execution_env: str | None = None
+    extensions: str | None = None
+    version: str = "$LATEST"
+    region: str = "us-east-1"
+    log_format: Literal["Text", "JSON"] = "Text"
+    log_level: str | None = None
+    url_mode: Literal["BUFFERED", "RESPONSE_STREAM"] = "BUFFERED"
+    retry_delays: Sequence[float] = (60.0, 120.0)
+    strategy: Literal["aws", "round-robin"] = "aws"
+
+    def __attrs_post_init__(self) -> None:
+        if not os.path.isdir(self.task_root):
+            raise ConfigurationError(f"the task root {self.task_root} of function '{self.name}' is no folder.")
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise ConfigurationError("max_concurrency must be at least 1, or None for one invocation at a time.")
+        if self.tenant_isolation and (self.provisioned or self.snap_start or self.max_concurrency):
+            raise ConfigurationError("tenant isolation goes with neither provisioned concurrency, SnapStart nor Managed Instances.")
+        if self.snap_start and (self.provisioned or self.max_concurrency):
+            raise ConfigurationError("SnapStart goes with neither provisioned concurrency nor Managed Instances.")
+
+    @property
+    def arn(self) -> str:
+        """The function's ARN, without a qualifier."""
+        return f"arn:aws:lambda:{self.region}:{ACCOUNT}:function:{self.name}"
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether it runs on Managed Instances."""
+        return self.max_concurrency is not None
+
+    @property
+    def initialization_type(self) -> InitializationType:
+        """What AWS_LAMBDA_INITIALIZATION_TYPE says in environments that are made for an event."""
+        if self.is_managed:
+            return "lambda-managed-instances"
+        return "snap-start" if self.snap_start else "on-demand"
+
+    @property
+    def init_limit(self) -> float:
+        """Seconds that init may take where it is not part of an invocation; 10 s on demand, as on Lambda."""
+        if self.initialization_type == "on-demand":
+            return self.init_timeout
+        return max(130.0, self.timeout)
+
+    def command(self) -> list[str]:
+        """The program that speaks the Runtime API, in the platform's order of looking for it."""
+        if self.runtime is not None:
+            return list(self.runtime)
+        own = os.path.join(self.task_root, "bootstrap")
+        if os.path.isfile(own) and os.access(own, os.X_OK):
+            return [own]
+        return ["/bin/sh", packaged_bootstrap()]
+
+    def variables(
+        self, *, runtime_api: str, log_stream: str, tmp: str, initialization_type: InitializationType
+    ) -> dict[str, str]:
+        """The environment variables of a process, and nothing of the emulator's own environment."""
+        snap_start = initialization_type == "snap-start"
+        values = {
+            "_HANDLER": self.handler,
+            "AWS_LAMBDA_RUNTIME_API": runtime_api,
+            "LAMBDA_TASK_ROOT": self.task_root,
+            "LAMBDA_RUNTIME_DIR": "/var/runtime",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_LAMBDA_FUNCTION_NAME": self.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": self.version,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": initialization_type,
+            "AWS_LAMBDA_LOG_FORMAT": self.log_format,
+            "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+            "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
+            "LANG": "en_US.UTF-8",
+            "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
+            "TZ": ":UTC",
+            "WARMSTATE_PYTHON": self.python,
+            "WARMSTATE_TMP": tmp,
+        }
+        if not snap_start:
+            values |= {
+                "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{self.name}",
+                "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+                "AWS_ACCESS_KEY_ID": "local",
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_SESSION_TOKEN": "local",
+            }
+        if tmp != "/tmp":  # noqa: S108 - no mount namespace: point what asks for a temporary folder at ours
+            values["TMPDIR"] = tmp
+        if self.inspect:
+            values["WARMSTATE_INSPECT"] = f"{tmp}/{INSPECT_FILE}"
+        if self.max_concurrency is not None:
+            values["AWS_LAMBDA_MAX_CONCURRENCY"] = str(self.max_concurrency)
+        if self.log_level is not None:
+            values["AWS_LAMBDA_LOG_LEVEL"] = self.log_level
+        if self.execution_env is not None:
+            values["AWS_EXECUTION_ENV"] = self.execution_env
+        return values | dict(self.environment)
+
+
+def packaged_bootstrap() -> str:
+    """
+    warmstate's bootstrap: inside the installed package, or at the top of a checkout.
+
+    Raises:
+        ConfigurationError: It is in neither place.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in (package, os.path.dirname(package)):
+        path = os.path.join(folder, "bootstrap")
+        if os.path.isfile(path):
+            return path
+    raise ConfigurationError(f"warmstate's bootstrap is not in {package}; install warmstate again, or give `runtime`.")

@@ -1,0 +1,225 @@
+"""
+The environments of one function: which of them takes an event, when another one starts, when one goes.
+
+1. An idle environment takes the event; the one used last, as Lambda does, or round-robin.
+2. One whose caller has its answer and whose runtime is about to call next again is waited for.
+3. Else a new one starts, up to the function's limit; beyond it callers are throttled.
+4. What is idle for too long is spun down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from warmstate.emulator.attempt import Attempt, StartKind
+from warmstate.emulator.environment import Environment
+from warmstate.emulator.function import Function, InitializationType
+from warmstate.emulator.journal import Journal
+from warmstate.emulator.processes import Warden
+from warmstate.errors import WarmstateError
+
+__all__ = ["Pool", "Throttled"]
+
+SETTLE_GRACE: Final = 0.1
+"""Seconds that an event waits for an environment that is about to be free, before another one is started."""
+SWEEP: Final = 0.25
+"""Seconds between two looks for environments that idled too long."""
+
+
+class Throttled(WarmstateError):
+    """Raised when every environment is busy and no more may be started."""
+
+
+class Pool:
+    """The environments of one function."""
+
+    def __init__(self, function: Function, warden: Warden, journal: Journal, number: Callable[[], int]) -> None:
+        self.function = function
+        self.environments: list[Environment] = []
+        self._warden = warden
+        self._journal = journal
+        self._number = number
+        self._waiting: list[asyncio.Future[None]] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.closing = False
+
+    def __repr__(self) -> str:
+        return f"<Pool of {self.function.name}: {len(self.environments)} environments>"
+
+    async def open(self) -> None:
+        """Start the provisioned environments, and keep watch over the idle ones."""
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        if self.function.provisioned or self.function.is_managed:
+            await self.scale(max(1, self.function.provisioned))
+
+    async def invoke(self, attempt: Attempt) -> None:
+        """
+        Run an attempt in one of the environments; returns at the end of its invoke phase.
+
+        Raises:
+            Throttled: There is none for it.
+        """
+        environment = await self._acquire(attempt)
+        try:
+            await self._ensure_init(environment)
+            await environment.invoke(attempt)
+        finally:
+            self._release(environment)
+
+    async def _ensure_init(self, environment: Environment) -> None:
+        """The first init of a new environment; when it fails, the invocation tries again within its own time."""
+        if environment.generation == 0:
+            await environment.init(self.function.init_limit)
+
+    async def _acquire(self, attempt: Attempt) -> Environment:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:
+            found = self._pick(attempt)
+            if found is not None:
+                found.reserved = True
+                return found
+            settling = any(environment.is_settling for environment in self._candidates(attempt))
+            room = not attempt.on_instance and self._make_room(attempt)
+            limit = SETTLE_GRACE if room else self.function.timeout
+            if settling and loop.time() < begun + limit:
+                await self._wait(begun + limit)
+            elif room:
+                return await self._new(self.function.initialization_type)
+            elif attempt.on_instance and not any(e.instance == attempt.on_instance for e in self.environments):
+                raise Throttled(f"there is no instance {attempt.on_instance} of function {self.function.name}")
+            else:
+                raise Throttled(f"all {len(self.environments)} instances of {self.function.name} are busy")
+
+    def _candidates(self, attempt: Attempt) -> list[Environment]:
+        """The environments that may serve this attempt at all."""
+        return [
+            environment
+            for environment in self.environments
+            if attempt.on_instance in {"", environment.instance}
+            and not (self.function.tenant_isolation and environment.tenant_id not in {None, attempt.tenant_id})
+        ]
+
+    def _pick(self, attempt: Attempt) -> Environment | None:
+        free = [environment for environment in self._candidates(attempt) if environment.is_free]
+        if not free:
+            return None
+        choose = max if self.function.strategy == "aws" else min
+        return choose(free, key=lambda environment: environment.last_used)
+
+    def _make_room(self, attempt: Attempt) -> bool:
+        """Whether one more may start; an idle environment of another tenant gives way."""
+        if len(self.environments) < self.function.max_instances:
+            return True
+        if self.function.tenant_isolation:
+            others = [environment for environment in self.environments if environment.is_free]
+            if others:
+                oldest = min(others, key=lambda environment: environment.last_used)
+                self.environments.remove(oldest)
+                self._in_background(oldest)
+                return True
+        return False
+
+    def _in_background(self, environment: Environment) -> None:
+        task = asyncio.get_running_loop().create_task(environment.close("spindown"))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _new(self, kind: InitializationType) -> Environment:
+        environment = Environment(self.function, self._warden, self._journal, f"i-{self._number()}", kind)
+        environment.on_change = self.wake
+        self.environments.append(environment)
+        first: dict[InitializationType, StartKind] = {"provisioned-concurrency": "provisioned", "snap-start": "restore"}
+        environment.mark_start(first.get(kind, "cold"))
+        try:
+            await environment.open()
+        except BaseException:
+            self.environments.remove(environment)
+            raise
+        return environment
+
+    def _release(self, environment: Environment) -> None:
+        """The environment is free again: frozen at once, unless somebody waits for it."""
+        if environment.gone:
+            self._drop(environment)
+            return
+        environment.reserved = False
+        if self._waiting:
+            self.wake()
+            asyncio.get_running_loop().call_soon(self._rest, environment)
+        else:
+            self._rest(environment)
+
+    def _rest(self, environment: Environment) -> None:
+        if environment.is_free and self.function.freeze and not self.function.is_managed:
+            environment.freeze()
+
+    def wake(self) -> None:
+        """Something changed that a waiting event may be about."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _wait(self, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(future)
+        timer = loop.call_at(deadline, lambda: None if future.done() else future.set_result(None))
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    # --- verbs --------------------------------------------------------------------------------------------------------
+
+    async def scale(self, count: int) -> None:
+        """Have `count` initialized environments: start what is missing, spin down the idle ones beyond."""
+        missing = count - len(self.environments)
+        if missing > 0:
+            kind: InitializationType = self.function.initialization_type
+            if kind == "on-demand":
+                kind = "provisioned-concurrency"
+            await asyncio.gather(*(self._start_ahead(kind) for _ in range(missing)))
+        for environment in [e for e in self.environments if e.is_free][: max(0, -missing)]:
+            await self.spin_down(environment)
+
+    async def _start_ahead(self, kind: InitializationType) -> None:
+        environment = await self._new(kind)
+        limit = max(130.0, self.function.timeout) if kind != "on-demand" else self.function.init_limit
+        await environment.init(limit)
+        self._release(environment)
+
+    async def spin_down(self, environment: Environment, *, abrupt: bool = False) -> None:
+        """End one environment in the orderly way, or without a word; its /tmp goes with it."""
+        self._drop(environment)
+        await environment.close(abrupt=abrupt)
+
+    def _drop(self, environment: Environment) -> None:
+        if environment in self.environments:
+            self.environments.remove(environment)
+        self.wake()
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP)
+            limit = self.function.idle_timeout
+            if limit is None:
+                continue
+            for environment in list(self.environments):
+                idle = loop.time() - environment.last_used + environment.moved_while_frozen
+                if environment.is_free and environment.kind == "on-demand" and idle > limit:
+                    environment.reserved = True
+                    await self.spin_down(environment)
+
+    async def close(self) -> None:
+        """End all environments, all at once."""
+        self.closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.gather(*(self.spin_down(environment) for environment in list(self.environments)))
+        await asyncio.gather(*self._tasks)
