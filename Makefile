@@ -74,8 +74,8 @@ bench-timelapse: $(READY) ## what one photo costs as the video grows
 	$(BIN)/python -m benchmarks timelapse
 
 .PHONY: counts
-counts: $(READY) ## instruction counts of the hot and the cold path against the stored ones
-	$(BIN)/python -m benchmarks counts
+counts: $(READY) ## instructions of the hot and the cold path against the stored ones; ACCEPT='reason' stores them
+	$(BIN)/python -m benchmarks counts $(if $(ACCEPT),--accept '$(ACCEPT)')
 
 .PHONY: diagram
 diagram: $(READY) ## draw the lifecycle's transition table into docs/architecture.md

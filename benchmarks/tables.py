@@ -14,35 +14,39 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Figure, Missing
 
-__all__ = ["Table", "microseconds", "milliseconds", "number", "ratio", "write"]
+__all__ = ["Table", "megabytes", "microseconds", "milliseconds", "number", "ratio", "write"]
 
 
 @attrs.frozen
 class Table:
-    """The answer to one question."""
+    """The answer to one question, or to one part of it."""
 
-    name: str
-    """The marker it stands between, as `benchmark: name`."""
+    title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     missing: Sequence[Missing] = ()
     note: str = ""
-    """One sentence on how it was measured this time: machine, rounds, what was unusual."""
+    """A sentence on how this was measured, where it is not as for all the others."""
 
     def markdown(self) -> str:
-        """The table with its notes; numbers stand on the right."""
+        """The table below its title, with its notes; numbers stand on the right."""
         lines = [
+            f"**{self.title}**",
+            "",
             f"| {' | '.join(self.columns)} |",
             f"|---|{'--:|' * (len(self.columns) - 1)}",
             *(f"| {' | '.join(row)} |" for row in self.rows),
         ]
-        notes = [f"Not measured: {one.name} ({one.reason})." for one in self.missing]
-        return "\n".join([*lines, "", *notes, self.note]).strip()
+        notes = [
+            *(f"Not measured: {one.name} ({one.reason})." for one in self.missing),
+            *([self.note] if self.note else []),
+        ]
+        return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands separated."""
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    """Two or three significant digits, thousands separated."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}"
 
 
@@ -56,12 +60,17 @@ def milliseconds(figure: Figure) -> str:
     return number(figure.median / 1e6)
 
 
+def megabytes(figure: Figure) -> str:
+    """A figure of kilobytes, in megabytes."""
+    return number(figure.median / 1024)
+
+
 def ratio(figure: Figure) -> str:
     """A ratio with its spread over the rounds."""
     return f"{figure.median:.2f} ({figure.low:.2f}–{figure.high:.2f})"
 
 
-def write(table: Table, document: str) -> None:
-    """Put the table between its markers in a document of the repository."""
+def write(question: str, text: str, document: str) -> None:
+    """Put the answer to a question between its markers in a document of the repository."""
     path = ROOT / document
-    path.write_text(replace_between(path.read_text(), f"benchmark: {table.name}", table.markdown()))
+    path.write_text(replace_between(path.read_text(), f"benchmark: {question}", text))

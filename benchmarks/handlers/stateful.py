@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from warmstate import Context, Event, State, StatefulHandler, Tail, resource, state, tail
+import sys
+import time
+
+from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, resource, state, tail
 
 TYPE_CHECKING = False  # as warmstate itself does: importing typing would be part of the cold start that is measured
 if TYPE_CHECKING:
@@ -57,3 +60,13 @@ class Asynchronous(StatefulHandler):
     async def handle(self, event: Event, context: Context) -> object:
         self.seen += 1
         return event
+
+
+class Leaving(StatefulHandler):
+    """Says when its shutdown hook ran."""
+
+    def handle(self, event: Event, context: Context) -> object:
+        return event
+
+    def before_shutdown(self, shutdown: Shutdown) -> None:
+        print(f"hook at {time.monotonic_ns()}", file=sys.stderr, flush=True)

@@ -32,6 +32,7 @@ class Run:
     """From exec of the runtime to its first next."""
     rss_first_next_kb: int
     rss_end_kb: int
+    rss_peak_kb: int
     cpu_ns: int
     """Of all invocations after the warm-up."""
     elapsed_ns: int
@@ -45,6 +46,8 @@ class Run:
     first_byte_ns: list[int]
     cycle_ns: list[int]
     """Next answered to the following next answered."""
+    output: str
+    """What the runtime printed."""
 
 
 def build(source: str) -> Path | None:
@@ -107,4 +110,4 @@ def run(command: list[str], environment: dict[str, str], event: bytes, **options
     result: dict[str, Any] = json.loads(done.stdout)
     if result["errors"]:
         raise RunFailed(f"{' '.join(command)}: {result['errors']} invocations failed\n{said.strip()[-2000:]}")
-    return Run(**result)
+    return Run(**result, output=said)

@@ -453,18 +453,21 @@ int main(int count, char **arguments) {
         nanosleep(&rest, NULL);
         sigterm_at = now();
         kill(-runtime, SIGTERM);
-        for (int waited = 0; waited < 2000 && waitpid(runtime, &status, WNOHANG) == 0; waited++) {
+        siginfo_t ended = {0};
+        for (int waited = 0; waited < 10000 && waitid(P_PID, (id_t)runtime, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && !ended.si_pid; waited++) {
             struct timespec tick = {0, 1000000};
             nanosleep(&tick, NULL);
         }
         exited_at = now();
     }
     kill(-runtime, SIGKILL);
-    waitpid(runtime, &status, 0);
+    struct rusage usage = {0};
+    wait4(runtime, &status, 0, &usage);
 
     long first = options.warmup;
     printf("{\"cold_ns\": %lld, \"rss_first_next_kb\": %ld, \"rss_end_kb\": %ld", (long long)(first_next_at - started_at),
            rss_first_next, rss_end);
+    printf(", \"rss_peak_kb\": %ld", usage.ru_maxrss);
     printf(", \"cpu_ns\": %lld, \"elapsed_ns\": %lld", (long long)(cpu_at_end - cpu_after_warmup),
            (long long)(last_answer_at - answered_at[first]));
     printf(", \"errors\": %ld, \"response_bytes\": %zu", errors, response_bytes);

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -175,7 +176,7 @@ class Stub:
             sigterm_at = time.monotonic_ns()
             os.killpg(self.runtime.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.runtime.wait(2)
+                self.runtime.wait(10)
             exited_after = time.monotonic_ns() - sigterm_at
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.runtime.pid, signal.SIGKILL)
@@ -186,6 +187,7 @@ class Stub:
             "cold_ns": self.first_next_at - self.started_at,
             "rss_first_next_kb": self.rss_first_next,
             "rss_end_kb": self.rss_end,
+            "rss_peak_kb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
             "cpu_ns": self.cpu_at_end - self.cpu_after_warmup,
             "elapsed_ns": ended_at - at[first],
             "errors": self.errors,

@@ -1,0 +1,142 @@
+"""
+Counts of instructions, where times are too noisy to guard with.
+
+callgrind counts what the runtime executes: of one warm invocation, as the difference between a long and a short life, and of a
+whole short life with its start, one invocation and its end. The same interpreter gives the same counts within a fraction of a
+per cent, so `counts.json` keeps them for each interpreter with the reason why they were last accepted, and a growth of more than
+three per cent fails.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.events import records
+from benchmarks.peers import EVERYTHING, FUNCTION, MEMORY_SLOT, Unavailable
+from benchmarks.platform.stub import run
+
+if TYPE_CHECKING:
+    from benchmarks.peers import Peer
+
+__all__ = ["TOLERANCE", "accept", "compare", "count", "interpreter", "main", "stored"]
+
+STORED = Path(__file__).parent / "counts.json"
+TOLERANCE = 0.03
+SHORT, LONG = 1, 301
+
+
+def interpreter() -> str:
+    """The name under which counts are stored: another build of the same version executes other instructions."""
+    return f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}, {platform.machine()}"
+
+
+def stored() -> dict[str, dict[str, object]]:
+    """Everything that was accepted, by interpreter."""
+    accepted: dict[str, dict[str, object]] = json.loads(STORED.read_text())
+    return accepted
+
+
+def count() -> dict[str, int]:
+    """
+    Count this checkout on this interpreter; takes about a minute.
+
+    Raises:
+        Unavailable: There is no valgrind here.
+
+    """
+    if not shutil.which("valgrind"):
+        raise Unavailable("valgrind is not installed")
+    function, memory_slot, everything = FUNCTION(), MEMORY_SLOT(), EVERYTHING()
+    return {
+        "warm invocation, function": warm(function),
+        "warm invocation, one memory slot": warm(memory_slot),
+        "start, one invocation and end, a slot, a tail and a resource": life(everything, SHORT),
+    }
+
+
+def warm(peer: Peer) -> int:
+    """Instructions of one warm invocation."""
+    return (life(peer, LONG) - life(peer, SHORT)) // (LONG - SHORT)
+
+
+def life(peer: Peer, invocations: int) -> int:
+    """Instructions of one process from exec to its end after SIGTERM."""
+    with tempfile.TemporaryDirectory() as scratch:
+        counting = [
+            "valgrind",
+            "--tool=callgrind",
+            "--trace-children=yes",
+            f"--log-file={scratch}/%p.log",
+            f"--callgrind-out-file={scratch}/%p.out",
+        ]
+        # Hashes of strings decide how dictionaries collide: with a fixed seed every run does the same.
+        variables = {**peer.variables(), "PYTHONHASHSEED": "0"}
+        run(
+            [*counting, *peer.command],
+            variables,
+            records(100),
+            invocations=invocations,
+            warmup=0,
+            sigterm=1,
+            timeout=300,
+        )
+        totals = [
+            int(total)
+            for out in Path(scratch).glob("*.out")
+            for total in re.findall(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
+        ]
+    if not totals:
+        raise RuntimeError(f"callgrind wrote no count for {peer.name}")
+    return max(totals)
+
+
+def compare(counted: dict[str, int], accepted: dict[str, int]) -> list[str]:
+    """A sentence for every count that grew by more than the tolerance."""
+    return [
+        f"{name}: {now:,} instructions, {now / accepted[name] - 1:+.1%} against {accepted[name]:,}"
+        for name, now in counted.items()
+        if name in accepted and now > accepted[name] * (1 + TOLERANCE)
+    ]
+
+
+def accept(counted: dict[str, int], reason: str) -> None:
+    """Store the counts of today with the reason why they are as they are."""
+    accepted = stored() if STORED.exists() else {}
+    accepted[interpreter()] = {
+        "reason": reason,
+        "accepted": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "instructions": counted,
+    }
+    STORED.write_text(json.dumps(accepted, indent=2, sort_keys=True) + "\n")
+
+
+def main(*, accept_because: str | None) -> int:
+    """Count and compare, or count and store; the exit status is 1 when something grew."""
+    try:
+        counted = count()
+    except Unavailable as reason:
+        print(f"not counted: {reason}")
+        return 0
+    for name, now in counted.items():
+        print(f"{now:>14,}  {name}")
+    if accept_because:
+        accept(counted, accept_because)
+        print(f"stored for {interpreter()}")
+        return 0
+    entry = stored().get(interpreter())
+    if entry is None:
+        print(
+            f"nothing to compare with: no counts are stored for {interpreter()}; `make counts ACCEPT='reason'` stores these"
+        )
+        return 0
+    instructions: dict[str, int] = entry["instructions"]  # type: ignore[assignment] # the file holds what accept() wrote
+    grown = compare(counted, instructions)
+    print("\n".join(grown) if grown else f"none grew by more than {TOLERANCE:.0%}")
+    return 1 if grown else 0
