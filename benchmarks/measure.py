@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Figure", "Missing", "Settings", "available", "interleave", "percentile", "ratios"]
 
 T = TypeVar("T")
+Subject = TypeVar("Subject", bound=Hashable)
 
 
 @attrs.frozen
@@ -66,13 +68,13 @@ def available(peers: Iterable[Callable[[], Peer]] = PEERS) -> tuple[list[Peer], 
     return here, missing
 
 
-def interleave(settings: Settings, subjects: Mapping[str, Callable[[], T]], title: str) -> dict[str, list[T]]:
+def interleave(settings: Settings, subjects: Mapping[Subject, Callable[[], T]], title: str) -> dict[Subject, list[T]]:
     """
     Run every subject once, then every subject again, for as many rounds as asked.
 
     Neighbours on the machine come and go: taken in turn, all subjects meet the same ones.
     """
-    results: dict[str, list[T]] = {name: [] for name in subjects}
+    results: dict[Subject, list[T]] = {name: [] for name in subjects}
     for number in range(settings.rounds):
         for name, run in subjects.items():
             print(f"  {title}: round {number + 1} of {settings.rounds}, {name}", file=sys.stderr, flush=True)
