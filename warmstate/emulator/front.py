@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
+from warmstate.emulator.control import ControlServer
 from warmstate.emulator.http_server import Exchange
 from warmstate.emulator.invoke_server import InvokeServer
 from warmstate.emulator.security import Guard
@@ -23,6 +24,7 @@ class Front:
         self._service = service
         self._guard = Guard("127.0.0.1", 0, service.token)
         self._invoke = InvokeServer(service)
+        self._control = ControlServer(service)
 
     def listen_at(self, host: str, port: int) -> None:
         """The address became known; requests must name it."""
@@ -32,7 +34,7 @@ class Front:
         """Answer one request."""
         try:
             self._guard.check(exchange)
-            if not await self._invoke.serve(exchange):
+            if not (await self._invoke.serve(exchange) or await self._control.serve(exchange)):
                 raise ApiError(404, "UnknownOperationException", f"there is nothing at {exchange.raw_path[:200]}")
         except ApiError as error:
             exchange.respond(error.status, error.body(), error.headers())

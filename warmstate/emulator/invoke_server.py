@@ -106,7 +106,7 @@ class InvokeServer:
 
 def _headers(result: InvokeResult, *, tail: bool) -> list[tuple[str, str]]:
     headers = [
-        ("content-type", result.content_type),
+        ("content-type", "application/json"),
         ("x-amzn-requestid", result.request_id),
         ("x-amzn-trace-id", result.trace_id),
         ("x-amz-executed-version", result.executed_version),

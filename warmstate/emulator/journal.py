@@ -38,6 +38,10 @@ class Event:
     instance: str
     record: Mapping[str, Any]
 
+    def is_of(self, *types: str) -> bool:
+        """Whether it is of one of these types; one that ends in "." means all that begin with it, "" means any."""
+        return any(self.type.startswith(wanted) if not wanted or wanted.endswith(".") else self.type == wanted for wanted in types)
+
     def as_json(self) -> str:
         """The event as one line of JSON."""
         return json.dumps(attrs.asdict(self), ensure_ascii=False, default=str)
@@ -92,8 +96,8 @@ class Journal:
             return list(self._events)[-newer:]
 
     def of(self, *types: str, instance: str | None = None) -> list[Event]:
-        """The kept events of these types (a type ending in "." means all that begin with it)."""
-        return [event for event in self if _matches(event, types) and instance in {None, event.instance}]
+        """The kept events of these types (see `Event.is_of`)."""
+        return [event for event in self if event.is_of(*types) and instance in {None, event.instance}]
 
     def wait(self, type: str, *, after: int = 0, timeout: float = 10.0, **record: Any) -> Event:
         """
@@ -108,7 +112,7 @@ class Journal:
             while True:
                 for event in self.since(seen):
                     seen = event.id
-                    if _matches(event, (type,)) and all(event.record.get(key) == value for key, value in record.items()):
+                    if event.is_of(type) and all(event.record.get(key) == value for key, value in record.items()):
                         return event
                 left = end - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
@@ -122,7 +126,3 @@ class Journal:
             self._listeners = [other for other in self._listeners if other is not listener]
 
         return stop
-
-
-def _matches(event: Event, types: tuple[str, ...]) -> bool:
-    return any(event.type.startswith(wanted) if wanted.endswith(".") else event.type == wanted for wanted in types)

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import itertools
 import json
+import math
 import os
 import time
 import traceback
@@ -22,6 +23,7 @@ from warmstate.emulator.http_server import HttpServer
 from warmstate.emulator.journal import Journal
 from warmstate.emulator.pool import Pool, Throttled
 from warmstate.emulator.processes import Warden
+from warmstate.emulator.recorder import Recorded, Recorder
 from warmstate.errors import ConfigurationError
 from warmstate.wire import invoke_api as wire
 from warmstate.wire.invoke_api import InvocationType
@@ -98,6 +100,7 @@ class Service:
         self.warden = Warden()
         self.pools: dict[str, Pool] = {}
         self.events = EventQueue(self)
+        self.recorder = Recorder()
         self.url = ""
         self.token: str | None = None
         self._count = itertools.count(1)
@@ -223,10 +226,14 @@ class Service:
         Raises:
             ApiError: It is throttled, or the emulator cannot run it.
         """
+        recorded = Recorded(attempt.request_id, pool.function.name, attempt.payload, attempt.client_context, attempt.tenant_id)
+        self.recorder.add(recorded)
         try:
             await pool.invoke(attempt)
         except Throttled:
+            self.journal.add("warmstate.throttled", pool.function.name, requestId=attempt.request_id)
             raise wire.throttled() from None
+        recorded.outcome = summary(self.result(pool, attempt))
 
     def begin(self, pool: Pool, attempt: Attempt) -> asyncio.Task[None]:
         """Run an attempt in a task of its own, which goes on when its caller has gone."""
@@ -261,6 +268,29 @@ class Service:
             max_memory_mb=attempt.max_memory_mb,
             log_tail=attempt.log_tail.decode("utf-8", "replace"),
         )
+
+    async def recorded(self, request_id: str) -> dict[str, Any]:
+        """
+        A recorded invocation.
+
+        Raises:
+            ApiError: It is not kept.
+        """
+        found = self._find(request_id)
+        return {"requestId": found.request_id, "function": found.function, "event": found.payload.decode("utf-8", "replace"), "outcome": found.outcome}
+
+    async def replay(self, request_id: str) -> dict[str, Any]:
+        """Send a recorded event again."""
+        found = self._find(request_id)
+        result = await self.invoke(found.function, found.payload, client_context=found.client_context, tenant_id=found.tenant_id)
+        return {"requestId": result.request_id, "function": found.function, "event": found.payload.decode("utf-8", "replace"), "outcome": summary(result)}
+
+    def _find(self, request_id: str) -> Recorded:
+        found = self.recorder.find(request_id)
+        if found is None:
+            message = f"no recorded invocation has an id that begins with {request_id[:100]}, or several have"
+            raise wire.ApiError(404, "ResourceNotFoundException", message)
+        return found
 
     # --- verbs --------------------------------------------------------------------------------------------------------
 
@@ -388,6 +418,22 @@ def describe(environment: Environment) -> Instance:
         tmp_limit=function.tmp_mb << 20,
         tenant_id=environment.tenant_id,
     )
+
+
+def summary(result: InvokeResult) -> dict[str, Any]:
+    """An invocation's end as JSON for consoles."""
+    return {
+        "payload": result.payload.decode("utf-8", "replace"),
+        "functionError": result.function_error,
+        "errorType": result.error_type,
+        "instance": result.instance,
+        "start": result.start,
+        "durationMs": round(result.duration_ms, 2),
+        "initMs": None if result.init_ms is None else round(result.init_ms, 2),
+        "billedMs": math.ceil(result.duration_ms + (result.init_ms or 0.0)),
+        "maxMemoryMB": result.max_memory_mb,
+        "log": result.log_tail,
+    }
 
 
 def describe_all(environments: Iterable[Environment]) -> list[Instance]:

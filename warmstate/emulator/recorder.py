@@ -1,0 +1,55 @@
+"""The latest invocations with their events, so that one can be looked at and sent again."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["Recorded", "Recorder"]
+
+KEPT: Final = 500
+KEPT_BYTES: Final = 32 << 20
+
+
+@attrs.define
+class Recorded:
+    """One invocation: what it was sent, and, once it is known, how it ended."""
+
+    request_id: str
+    function: str
+    payload: bytes
+    client_context: str | None
+    tenant_id: str | None
+    outcome: dict[str, Any] | None = None
+
+
+class Recorder:
+    """Keeps invocations until there are too many of them, or too many bytes."""
+
+    def __init__(self) -> None:
+        self._kept: collections.OrderedDict[str, Recorded] = collections.OrderedDict()
+        self._bytes = 0
+
+    def add(self, recorded: Recorded) -> None:
+        """Keep one more; the same request id again replaces the one before."""
+        self._remove(recorded.request_id)
+        self._kept[recorded.request_id] = recorded
+        self._bytes += len(recorded.payload)
+        while len(self._kept) > KEPT or self._bytes > KEPT_BYTES:
+            self._remove(next(iter(self._kept)))
+
+    def find(self, request_id: str) -> Recorded | None:
+        """The invocation with that id, or the only one whose id begins so; "last" is the latest."""
+        if request_id == "last":
+            return next(reversed(self._kept.values()), None)
+        if request_id in self._kept:
+            return self._kept[request_id]
+        found = [recorded for key, recorded in self._kept.items() if key.startswith(request_id)]
+        return found[0] if len(found) == 1 else None
+
+    def _remove(self, request_id: str) -> None:
+        removed = self._kept.pop(request_id, None)
+        if removed is not None:
+            self._bytes -= len(removed.payload)
