@@ -1,0 +1,301 @@
+"""
+What a handler class declares, collected and judged when the class is created.
+
+1. Nothing here evaluates an annotation; see `annotations`.
+2. A subclass inherits declarations. A slot, tail or resource under the same name replaces the inherited one and brings its own
+   methods; a method under the name of a decorated one overrides it.
+3. Every error names the class and the declaration and says what to write instead.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from warmstate.errors import DeclarationError
+from warmstate.warm.amounts import parse_bytes
+from warmstate.warm.annotations import is_annotated, local_names, written_annotation
+from warmstate.warm.slot import MISSING, Missing, State
+from warmstate.warm.tail import Tail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["Declarations", "collect"]
+
+_TIERS = ("freeze", "reset")
+
+
+class Declarations:
+    """
+    The slots, tails and resources of a handler class by name, in the order of their declaration, bases first.
+
+    `owners` tells for each name the class whose body declares it, `locals` what is known around that class.
+    """
+
+    __slots__ = ("handler_class", "locals", "owners", "resources", "slots", "tails")
+
+    def __init__(self, handler_class: type) -> None:
+        self.handler_class = handler_class
+        self.slots: dict[str, State[Any]] = {}
+        self.tails: dict[str, Tail[Any]] = {}
+        self.resources: dict[str, Any] = {}
+        self.owners: dict[str, type] = {}
+        self.locals: dict[type, dict[str, object]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Declarations of {self.handler_class.__qualname__}: {', '.join(self.owners) or 'nothing'}>"
+
+    @property
+    def commits(self) -> bool:
+        """Whether anything outlives the process's memory."""
+        return any(slot.commits for slot in self.slots.values()) or any(tail.commits for tail in self.tails.values())
+
+
+def collect(handler_class: type) -> Declarations:
+    """
+    The declarations of a class and its bases.
+
+    Raises:
+        DeclarationError: One of them cannot work as declared.
+    """
+    declared = Declarations(handler_class)
+    for owner in reversed(handler_class.__mro__):
+        around: dict[str, object] | None = None
+        for name, value in owner.__dict__.items():
+            kind = _kind_of(value)
+            if kind is None:
+                _refuse_shadow(declared, owner, name, value)
+                continue
+            if around is None:
+                around = _names_around(handler_class, owner)
+                declared.locals[owner] = around
+            _forget(declared, name)
+            _refuse_taken_name(handler_class, owner, name)
+            declared.owners[name] = owner
+            if kind == "slot":
+                declared.slots[name] = _checked_slot(owner, name, value)
+            elif kind == "tail":
+                declared.tails[name] = _checked_tail(owner, name, value)
+            else:
+                declared.resources[name] = value
+    for owner in handler_class.__mro__:
+        _refuse_bare_annotations(declared, owner)
+    _check_methods(declared)
+    _check_concurrency(declared)
+    return declared
+
+
+def _kind_of(value: object) -> str | None:
+    if isinstance(value, State):
+        return "slot"
+    if isinstance(value, Tail):
+        return "tail"
+    # A resource can exist only where its module is loaded, and most handlers need no more than this look.
+    resource = sys.modules.get("warmstate.warm.resource")
+    if resource is not None and isinstance(value, (resource.Resource, resource.AsyncResource)):
+        return "resource"
+    return None
+
+
+def _names_around(handler_class: type, owner: type) -> dict[str, object]:
+    known = owner.__dict__.get("__warmstate__")
+    if owner is not handler_class and isinstance(known, Declarations):
+        return known.locals.get(owner, {})
+    return local_names(owner)
+
+
+def _forget(declared: Declarations, name: str) -> None:
+    declared.owners.pop(name, None)
+    declared.slots.pop(name, None)
+    declared.tails.pop(name, None)
+    declared.resources.pop(name, None)
+
+
+def _refuse_shadow(declared: Declarations, owner: type, name: str, value: object) -> None:
+    inherited = declared.slots.get(name) or declared.tails.get(name) or declared.resources.get(name)
+    if inherited is None:
+        return
+    word = "slot" if name in declared.slots else "tail" if name in declared.tails else "resource"
+    wanted = f"{name}: State[...] = state(default={value!r})" if word == "slot" else f"a new declaration of {name}"
+    raise DeclarationError(
+        f"{owner.__qualname__}.{name} would hide the {word} {name} of {declared.owners[name].__qualname__}: "
+        f"use another name, or redeclare it ({wanted})"
+    )
+
+
+def _refuse_taken_name(handler_class: type, owner: type, name: str) -> None:
+    if name.startswith("__") and name.endswith("__"):
+        raise DeclarationError(f"{owner.__qualname__}.{name}: names like this one belong to Python; use another")
+    for base in owner.__mro__[1:]:
+        taken = base.__dict__.get(name)
+        if taken is not None and _kind_of(taken) is None:
+            raise DeclarationError(
+                f"{owner.__qualname__}.{name} would hide {base.__qualname__}.{name}, which is no slot, tail or resource: use another name"
+            )
+
+
+def _checked_slot(owner: type, name: str, slot: State[Any]) -> State[Any]:
+    where = f"{owner.__qualname__}.{name}"
+    example = f"{name}: State[{_type_word(slot)}] = state({_arguments(slot)})"
+    if len({known for _, known in slot.names}) > 1:
+        names = " and ".join(sorted({known for _, known in slot.names}))
+        raise DeclarationError(f"{where}: one state() was given two names, {names}: write one state() for each")
+    if not is_annotated(owner, name):
+        raise DeclarationError(f"{where}: {name} needs an annotation: {example}")
+    _check_annotation(where, written_annotation(owner, name), example, State)
+    if slot.default is MISSING and slot.factory is MISSING:
+        raise DeclarationError(f"{where} needs a value to begin with: {name}: State[...] = state(default=...) or state(factory=...)")
+    if slot.default is not MISSING and slot.factory is not MISSING:
+        raise DeclarationError(f"{where} has default= and factory=: give one of them")
+    if slot.factory is not MISSING and not callable(slot.factory):
+        raise DeclarationError(f"{where}: factory= must be callable: write factory={_type_word(slot)} or a function that makes the value")
+    if slot.default is not MISSING and type(slot.default).__hash__ is None:
+        raise DeclarationError(
+            f"{where}: a {type(slot.default).__name__} as default= would be shared by all handlers, because it can change in place: "
+            f"write state(factory={_factory_for(slot.default)})"
+        )
+    _check_survives(where, slot.survives)
+    if slot.codec not in {None, "pickle"}:
+        raise DeclarationError(f'{where}: codec={slot.codec!r} is unknown: leave it out (the annotation decides), or write codec="pickle"')
+    if slot.codec == "pickle" and slot.commits:
+        raise DeclarationError(
+            f'{where}: codec="pickle" cannot be committed, because reading a pickle runs code that a file names: use a type that the '
+            'codec knows (attrs classes, dataclasses, containers, arrays), or survives="freeze"'
+        )
+    if slot.secret and slot.commits:
+        raise DeclarationError(
+            f'{where}: a secret is never written to a disk, and survives="{slot.survives}" would: drop one of the two, or fetch the '
+            "secret in a resource"
+        )
+    _check_schema(where, slot)
+    return slot
+
+
+def _check_schema(where: str, slot: State[Any]) -> None:
+    if type(slot.schema) is not int or slot.schema < 1:
+        raise DeclarationError(f"{where}: schema={slot.schema!r} must be a whole number from 1")
+    for number in slot.migrations:
+        if type(number) is not int or not 1 <= number < slot.schema:
+            raise DeclarationError(
+                f"{where}: migrate({number!r}) reads what an earlier schema wrote, and schema is {slot.schema}: "
+                f"raise schema= above {number!r}, or decorate with an earlier number"
+            )
+
+
+def _checked_tail(owner: type, name: str, tail: Tail[Any]) -> Tail[Any]:
+    where = f"{owner.__qualname__}.{name}"
+    example = f"{name}: Tail[...] = tail(max_items=25)"
+    if len({known for _, known in tail.names}) > 1:
+        raise DeclarationError(f"{where}: one tail() was given two names: write one tail() for each")
+    if not is_annotated(owner, name):
+        raise DeclarationError(f"{where}: {name} needs an annotation: {example}")
+    _check_annotation(where, written_annotation(owner, name), example, Tail)
+    _check_survives(where, tail.survives)
+    if tail.max_items is None and tail.max_bytes is None and tail.max_age is None:
+        raise DeclarationError(
+            f"{where} has no bound, so nothing would ever flush it: write tail(max_items=25), tail(max_bytes=\"32 MB\") or tail(max_age=30)"
+        )
+    if tail.max_items is not None and (type(tail.max_items) is not int or tail.max_items < 1):
+        raise DeclarationError(f"{where}: max_items={tail.max_items!r} must be a whole number from 1")
+    if tail.max_age is not None and not (isinstance(tail.max_age, (int, float)) and tail.max_age > 0):
+        raise DeclarationError(f"{where}: max_age={tail.max_age!r} must be a positive number of seconds")
+    if tail.max_bytes is not None:
+        try:
+            parse_bytes(tail.max_bytes)
+        except ValueError as error:
+            raise DeclarationError(f"{where}: max_bytes: {error}") from None
+    if not tail.flush_method:
+        raise DeclarationError(
+            f"{where} needs a method that flushes it:\n    @{name}.flush\n    def write_{name}(self, batch: Sequence[...]) -> int | None: ..."
+        )
+    return tail
+
+
+def _check_survives(where: str, survives: object) -> None:
+    if survives == "shutdown":
+        raise DeclarationError(
+            f'{where}: survives="shutdown" needs a durable backend, which this version does not have: write survives="reset" and keep '
+            "what must outlive the environment in a service of your own, written by a tail's flush"
+        )
+    if survives not in _TIERS:
+        raise DeclarationError(f'{where}: survives={survives!r} is unknown: write "freeze" (memory) or "reset" (committed to /tmp)')
+
+
+def _check_annotation(where: str, annotation: object, example: str, wanted: type) -> None:
+    if annotation is None:
+        return
+    if isinstance(annotation, str):
+        text = annotation.strip().strip("'\"")
+        head, bracket, _ = text.partition("[")
+        last = head.strip().rpartition(".")[2]
+        builtin = isinstance(__builtins__, dict) and last in __builtins__
+        wrong = builtin or (not bracket and last in {"State", "Tail"}) or (last in {"State", "Tail"} and last != wanted.__name__)
+    else:
+        text = getattr(annotation, "__name__", None) or repr(annotation)
+        wrong = getattr(annotation, "__origin__", None) is not wanted
+    if wrong:
+        raise DeclarationError(f"{where} is annotated {text}: write {example}")
+
+
+def _refuse_bare_annotations(declared: Declarations, owner: type) -> None:
+    written = owner.__dict__.get("__annotations__")
+    for name, annotation in (written or {}).items():
+        if name in declared.owners:
+            continue
+        text = annotation if isinstance(annotation, str) else getattr(getattr(annotation, "__origin__", None), "__name__", "")
+        head = text.strip("'\" ").partition("[")[0].rpartition(".")[2]
+        if head in {"State", "Tail"} and not text.startswith("ClassVar"):
+            call = "state(default=...)" if head == "State" else "tail(max_items=25)"
+            raise DeclarationError(f"{owner.__qualname__}.{name} is annotated and not declared: write {name}: {head}[...] = {call}")
+
+
+def _check_methods(declared: Declarations) -> None:
+    for name, slot in declared.slots.items():
+        for schema, method in slot.migrations.items():
+            _check_method(declared, name, method, f"@{name}.migrate({schema})")
+    for name, tail in declared.tails.items():
+        _check_method(declared, name, tail.flush_method, f"@{name}.flush")
+
+
+def _check_method(declared: Declarations, name: str, method: str, decorator: str) -> None:
+    if not callable(getattr(declared.handler_class, method, None)):
+        raise DeclarationError(
+            f"{declared.owners[name].__qualname__}.{name}: {decorator} decorates {method}, which is no method of the class: "
+            f"keep the decorated function under its own name"
+        )
+
+
+def _check_concurrency(declared: Declarations) -> None:
+    concurrency = getattr(declared.handler_class, "concurrency", "serial")
+    if concurrency == "serial":
+        return
+    for name, declaration in (*declared.slots.items(), *declared.tails.items()):
+        if declaration.commits:
+            raise DeclarationError(
+                f'{declared.handler_class.__qualname__}.{name} survives a reset, which needs concurrency = "serial": invocations that '
+                f'overlap have no common moment to commit; write survives="freeze", or drop concurrency = "{concurrency}"'
+            )
+
+
+def _type_word(slot: State[Any]) -> str:
+    if not isinstance(slot.factory, Missing):
+        return getattr(slot.factory, "__name__", "...") if isinstance(slot.factory, type) else "..."
+    return "..." if slot.default is None or slot.default is MISSING else type(slot.default).__name__
+
+
+def _arguments(slot: State[Any]) -> str:
+    if not isinstance(slot.factory, Missing):
+        written = f"factory={getattr(slot.factory, '__name__', '...')}"
+    else:
+        written = "default=..." if slot.default is MISSING else f"default={slot.default!r}"
+    return written if slot.survives == "freeze" else f'{written}, survives="{slot.survives}"'
+
+
+def _factory_for(default: object) -> str:
+    try:
+        empty = not len(default)  # type: ignore[arg-type]
+    except TypeError:
+        empty = True
+    return type(default).__name__ if empty else f"lambda: {default!r}"

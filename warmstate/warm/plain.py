@@ -1,0 +1,67 @@
+"""
+Plain values as bytes: the JSON text in which codecs and journal records are written.
+
+Only what JSON keeps exactly comes in: None, bool, int, float, str, and lists and dictionaries (with text keys) of these.
+NaN and infinities are written by name, and text keeps lone surrogates, so every value comes back equal.
+Runs on the accelerators under the `json` module, which is slow to import.
+"""
+
+from __future__ import annotations
+
+import _json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["dumps", "loads"]
+
+
+class _Scanner:
+    """What `make_scanner` asks for."""
+
+    strict = False
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__
+
+
+_scan: Any = _json.make_scanner(_Scanner())  # type: ignore[attr-defined]
+
+
+def dumps(value: object) -> bytes:
+    """
+    The text of a plain value.
+
+    Raises:
+        ValueError: It contains itself, or a whole number of more than 4,300 digits.
+        RecursionError: It is nested too deeply.
+    """
+    if type(value) is str:
+        return _json.encode_basestring(value).encode("utf-8", "surrogatepass")
+    return "".join(_encoder()(value, 0)).encode("utf-8", "surrogatepass")
+
+
+def loads(text: bytes | memoryview) -> Any:
+    """
+    The plain value of a text.
+
+    Raises:
+        ValueError: It is no such text.
+        RecursionError: It is nested too deeply.
+    """
+    decoded = str(text, "utf-8", "surrogatepass")
+    try:
+        value, end = _scan(decoded, 0)
+    except StopIteration:
+        raise ValueError("no value in the text") from None
+    if end != len(decoded):
+        raise ValueError("more than one value in the text")
+    return value
+
+
+def _encoder() -> Any:
+    # One with markers of its own: a shared set of markers would keep entries of an encoding that failed, and of other threads.
+    return _json.make_encoder({}, None, _json.encode_basestring, None, ":", ",", False, False, True)  # type: ignore[attr-defined]
