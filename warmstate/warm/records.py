@@ -76,13 +76,8 @@ class RecordForm(Form):
         made = self.kind.__new__(self.kind) if self.kind.__new__ is object.__new__ else object.__new__(self.kind)
         for name, value in values.items():
             object.__setattr__(made, name, value)
-        if hasattr(self.kind, "__attrs_attrs__"):
-            try:
-                object.__setattr__(made, _HASH_CACHE, None)
-            except AttributeError:
-                pass  # this class does not cache its hash
-            else:
-                made.__dict__.pop(_HASH_CACHE, None) if _keeps_no_hash(self.kind, made) else None
+        if _HASH_CACHE in getattr(getattr(self.kind.__hash__, "__code__", None), "co_names", ()):
+            object.__setattr__(made, _HASH_CACHE, None)  # attrs' __init__ would have set it
         return made
 
     def _refuse_more(self, value: Any) -> None:
@@ -140,10 +135,11 @@ class TypedDictForm(Form):
 class PlainClassForm(Form):
     """What stands for a class when it is gone: a dictionary of its fields."""
 
-    __slots__ = ("_shape", "fields")
+    __slots__ = ("_may_lack", "_shape", "fields")
 
-    def __init__(self, shape: Any) -> None:
+    def __init__(self, shape: Any, *, may_lack: bool) -> None:
         self._shape = shape
+        self._may_lack = may_lack
         self.fields: dict[str, Form] = {}
 
     @property
@@ -151,7 +147,10 @@ class PlainClassForm(Form):
         return self._shape
 
     def from_plain(self, plain: Any, buffers: Sequence[Buffer]) -> Any:
-        return _fields_from(self.fields, plain, buffers)
+        fields = self.fields
+        if self._may_lack and type(plain) is dict:
+            fields = {name: form for name, form in fields.items() if name in plain}
+        return _fields_from(fields, plain, buffers)
 
 
 def _fields_from(fields: dict[str, Form], plain: Any, buffers: Sequence[Buffer]) -> dict[str, Any]:
@@ -166,12 +165,3 @@ def _fields_from(fields: dict[str, Form], plain: Any, buffers: Sequence[Buffer])
         raise misfit.under(f".{name}") from None
     return values
 
-
-def _keeps_no_hash(kind: type, made: Any) -> bool:
-    held = getattr(made, "__dict__", None)
-    # A class with a dictionary takes any attribute; only one that caches its hash reads this one.
-    return held is not None and _HASH_CACHE in held and _HASH_CACHE not in getattr(kind.__hash__, "__code__", _NoCode).co_names
-
-
-class _NoCode:
-    co_names: tuple[str, ...] = ()
