@@ -75,7 +75,12 @@ class EventQueue:
 
     def _note(self, pool: Pool, attempt: Attempt, status: str, tries: int) -> None:
         self._service.journal.add(
-            "warmstate.event", pool.function.name, attempt.instance, requestId=attempt.request_id, status=status, attempts=tries
+            "warmstate.event",
+            pool.function.name,
+            attempt.instance,
+            requestId=attempt.request_id,
+            status=status,
+            attempts=tries,
         )
 
     async def close(self) -> None:

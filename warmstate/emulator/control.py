@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -20,6 +19,8 @@ from warmstate.errors import ConfigurationError
 from warmstate.wire.invoke_api import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from warmstate.emulator.service import Service
 
 __all__ = ["BASE", "ROUTES", "ControlServer", "Route"]
@@ -51,7 +52,14 @@ class Route:
 _IDLE = 'The instance, for example "i-1", or "all" for every idle one.'
 ROUTES: Final = (
     Route("GET", "/functions", "functions", "The functions and how to call them.", "functions"),
-    Route("GET", "/instances", "ps", "The instances, oldest first.", "instances", query={"function": "only of this function"}),
+    Route(
+        "GET",
+        "/instances",
+        "ps",
+        "The instances, oldest first.",
+        "instances",
+        query={"function": "only of this function"},
+    ),
     Route(
         "POST",
         "/instances/{instance}/freeze",
@@ -61,10 +69,28 @@ ROUTES: Final = (
         body={"seconds": "how many seconds the instance believes to have been frozen for"},
     ),
     Route("POST", "/instances/{instance}/thaw", "thaw", "Let a frozen instance run without an event.", "instances"),
-    Route("POST", "/instances/{instance}/reset", "reset", "End its processes as after a failed invocation; /tmp stays.", "instances"),
+    Route(
+        "POST",
+        "/instances/{instance}/reset",
+        "reset",
+        "End its processes as after a failed invocation; /tmp stays.",
+        "instances",
+    ),
     Route("POST", "/instances/{instance}/kill", "kill", "Kill its processes without a word; /tmp stays.", "instances"),
-    Route("POST", "/instances/{instance}/spindown", "spindown", "Shut it down in the orderly way; its /tmp goes too.", "instances"),
-    Route("GET", "/instances/{instance}/state", "state", "What the instance wrote about itself before its latest next.", "object"),
+    Route(
+        "POST",
+        "/instances/{instance}/spindown",
+        "spindown",
+        "Shut it down in the orderly way; its /tmp goes too.",
+        "instances",
+    ),
+    Route(
+        "GET",
+        "/instances/{instance}/state",
+        "state",
+        "What the instance wrote about itself before its latest next.",
+        "object",
+    ),
     Route(
         "POST",
         "/functions/{function}/scale",
@@ -79,7 +105,10 @@ ROUTES: Final = (
         "events",
         "The journal's events, oldest first.",
         "events",
-        query={"since": "only events with a larger id", "type": "only of this type; a type that ends in a dot means all below it"},
+        query={
+            "since": "only events with a larger id",
+            "type": "only of this type; a type that ends in a dot means all below it",
+        },
     ),
     Route(
         "GET",
@@ -89,8 +118,20 @@ ROUTES: Final = (
         "stream",
         query={"since": "begin after this id", "type": "as for /events"},
     ),
-    Route("GET", "/invocations/{request_id}", "invocation", "A recorded invocation: its event and how it ended.", "invocation"),
-    Route("POST", "/invocations/{request_id}/replay", "replay", "Send a recorded event again, as a new invocation.", "invocation"),
+    Route(
+        "GET",
+        "/invocations/{request_id}",
+        "invocation",
+        "A recorded invocation: its event and how it ended.",
+        "invocation",
+    ),
+    Route(
+        "POST",
+        "/invocations/{request_id}/replay",
+        "replay",
+        "Send a recorded event again, as a new invocation.",
+        "invocation",
+    ),
     Route("GET", "/openapi.json", "openapi", "This interface as an OpenAPI document.", "object"),
 )
 
@@ -137,7 +178,11 @@ class ControlServer:
             raise ApiError(409, "ConflictException", str(error)) from None
         if isinstance(value, list):
             value = [attrs.asdict(item) if attrs.has(type(item)) else item for item in value]
-        exchange.respond(200, json.dumps(value, default=str).encode(), [("content-type", "application/json"), ("cache-control", "no-store")])
+        exchange.respond(
+            200,
+            json.dumps(value, default=str).encode(),
+            [("content-type", "application/json"), ("cache-control", "no-store")],
+        )
         return True
 
     async def _ps(self, call: Call) -> Any:
@@ -177,7 +222,11 @@ class ControlServer:
         wanted = query.get("type", "")
         loop = asyncio.get_running_loop()
         news = asyncio.Event()
-        stop = self._service.journal.listen(lambda _: loop.call_soon_threadsafe(news.set))
+
+        def tell(_: object) -> None:
+            loop.call_soon_threadsafe(news.set)
+
+        stop = self._service.journal.listen(tell)
         exchange.start(200, [("content-type", "text/event-stream"), ("cache-control", "no-store")])
         try:
             await exchange.send(b"retry: 1000\n\n")
@@ -186,7 +235,9 @@ class ControlServer:
                 events = self._newer(seen, wanted)
                 seen = max(seen, self._service.journal.last_id)
                 if events:
-                    await exchange.send("".join(f"id: {e.id}\nevent: {e.type}\ndata: {e.as_json()}\n\n" for e in events).encode())
+                    await exchange.send(
+                        "".join(f"id: {e.id}\nevent: {e.type}\ndata: {e.as_json()}\n\n" for e in events).encode()
+                    )
                 try:
                     await asyncio.wait_for(news.wait(), KEEP_ALIVE)
                 except asyncio.TimeoutError:

@@ -6,14 +6,19 @@ import asyncio
 import concurrent.futures
 import json
 import threading
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from typing_extensions import Self
 
-from warmstate.emulator.function import Function
 from warmstate.emulator.journal import Journal
 from warmstate.emulator.service import Instance, InvokeResult, Service
 from warmstate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from warmstate.emulator.function import Function
+    from warmstate.emulator.reload import Reloaded
 
 __all__ = ["Emulator"]
 
@@ -36,7 +41,13 @@ class Emulator:
     """
 
     def __init__(
-        self, *, host: str = "127.0.0.1", port: int = 0, token: str | None = None, isolate: bool = True, functions: Sequence[Function] = ()
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        isolate: bool = True,
+        functions: Sequence[Function] = (),
     ) -> None:
         self.events: Final = Journal()
         """Everything that happens, in order."""
@@ -55,7 +66,7 @@ class Emulator:
     def __repr__(self) -> str:
         return f"<Emulator {'closed' if self._closed else self.url}>"
 
-    def __enter__(self) -> Emulator:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -161,6 +172,14 @@ class Emulator:
             ConfigurationError: There is no such instance, or it wrote nothing.
         """
         return self._do(self._service.state(instance))
+
+    def reload(self, function: str | None = None, *, keep: bool = True) -> list[Reloaded]:
+        """
+        Start the instances' processes anew, because the code changed; busy ones first finish what they do.
+
+        `keep=True` keeps /tmp, and with it the committed state that the new code can read; False starts from nothing.
+        """
+        return self._do(self._service.reload(function, keep=keep))
 
     def close(self) -> None:
         """Spin down every instance and stop; nothing of it remains."""

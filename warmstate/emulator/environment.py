@@ -12,15 +12,12 @@ import asyncio
 import signal
 import time
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
 from warmstate.emulator.attempt import Answer, Attempt, StartKind, error_payload
 from warmstate.emulator.extensions import Extensions
-from warmstate.emulator.function import Function, InitializationType
-from warmstate.emulator.journal import Journal
 from warmstate.emulator.memory import MemoryWatch
 from warmstate.emulator.processes import SpawnError, Warden
 from warmstate.emulator.reports import Reporter
@@ -29,7 +26,11 @@ from warmstate.emulator.sandbox import Sandbox
 from warmstate.lifecycle.machine import Lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from warmstate.emulator.function import Function, InitializationType
     from warmstate.emulator.http_server import Exchange
+    from warmstate.emulator.journal import Journal
 
 __all__ = ["Environment", "InitResult"]
 
@@ -57,7 +58,9 @@ class Environment:
     `instance` is its name here ("i-1"); `generation` counts its processes.
     """
 
-    def __init__(self, function: Function, warden: Warden, journal: Journal, instance: str, kind: InitializationType) -> None:
+    def __init__(
+        self, function: Function, warden: Warden, journal: Journal, instance: str, kind: InitializationType
+    ) -> None:
         self.function: Final = function
         self.instance: Final = instance
         self.kind: Final = kind
@@ -148,14 +151,19 @@ class Environment:
             self.memory.start()
             in_time = await self._until(self._is_init_over, begun + limit)
         except SpawnError as error:
-            in_time, self.init_failure = True, Answer(error_payload("Runtime.InvalidEntrypoint", str(error)), error_type="Runtime.InvalidEntrypoint")
+            in_time, self.init_failure = (
+                True,
+                Answer(error_payload("Runtime.InvalidEntrypoint", str(error)), error_type="Runtime.InvalidEntrypoint"),
+            )
         ms = (self._now() - begun) * 1000
         if self._is_ready():
             result = InitResult("success", ms)
         elif not in_time:
             self.lifecycle.push("timeout")
             message = f"Init phase timed out after {limit:.2f} seconds"
-            result = InitResult("timeout", ms, Answer(error_payload("Sandbox.Timedout", message), error_type="Sandbox.Timedout"))
+            result = InitResult(
+                "timeout", ms, Answer(error_payload("Sandbox.Timedout", message), error_type="Sandbox.Timedout")
+            )
         else:
             result = InitResult("error", ms, await self._why_init_failed())
         self.reporter.init_done(phase, result)
@@ -240,9 +248,7 @@ class Environment:
                 attempt.fail(result.answer.error_type, result.answer.payload)
                 return False
         self.thaw()
-        if self.lifecycle.state == "snapshot" and not await self._restore(attempt):
-            return False
-        return True
+        return not (self.lifecycle.state == "snapshot" and not await self._restore(attempt))
 
     async def _restore(self, attempt: Attempt) -> bool:
         """Wake the runtime from restore/next and wait for its first next; 10 s, as after a SnapStart restore."""
@@ -250,7 +256,9 @@ class Environment:
         self.lifecycle.push("restored")
         if self.restore_waiter is not None:
             self.restore_waiter.respond(200, b"")
-        in_time = await self._until(lambda: self.lifecycle.state == "idle" or self._broken(), begun + self.function.init_timeout)
+        in_time = await self._until(
+            lambda: self.lifecycle.state == "idle" or self._broken(), begun + self.function.init_timeout
+        )
         self.reporter.restored((self._now() - begun) * 1000)
         if self.lifecycle.state == "idle" and not self._broken():
             return True
@@ -287,7 +295,7 @@ class Environment:
     def hand_over(self) -> None:
         """Give the current event to a runtime that waits in next; the newest call wins, as on the real thing."""
         attempt = self.current
-        if attempt is None or self.lifecycle.state not in {"invoking"}:
+        if attempt is None or self.lifecycle.state != "invoking":
             return
         while self.waiters:
             exchange = self.waiters.pop()
@@ -340,7 +348,7 @@ class Environment:
     async def settled_freeze(self) -> None:
         """Wait until the kernel has stopped every process; it does so within microseconds."""
         end = self._now() + 1.0
-        while not self.sandbox.is_stopped() and self._now() < end:
+        while not self.sandbox.is_stopped() and self._now() < end:  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(0.001)
 
     def frozen_for(self) -> float:
@@ -370,7 +378,9 @@ class Environment:
         await self.sandbox.kill()
         self._note_end("kill")
         self._next_start = "reset"
-        self.journal.add("warmstate.reset", self.function.name, self.instance, reason="kill", generation=self.generation)
+        self.journal.add(
+            "warmstate.reset", self.function.name, self.instance, reason="kill", generation=self.generation
+        )
         self.reserved = False
         self._changed()
 
@@ -384,7 +394,9 @@ class Environment:
         self.gone = True
         await self.sandbox.close()
         await self.server.close()
-        self.journal.add("warmstate.gone", self.function.name, self.instance, reason=reason, invocations=self.invocations)
+        self.journal.add(
+            "warmstate.gone", self.function.name, self.instance, reason=reason, invocations=self.invocations
+        )
         self._changed()
 
     async def _end_processes(self, reason: ShutdownReason = "failure") -> None:
@@ -418,8 +430,8 @@ class Environment:
 
     def _changed(self) -> None:
         """Something happened that a wait of this environment, or of the pool, may be about."""
-        if self._woken is not None and not self._woken.done():
-            self._woken.set_result(None)
+        if self._woken is not None:
+            _wake(self._woken)
         self.on_change()
 
     changed = _changed
@@ -430,8 +442,9 @@ class Environment:
         while not condition():
             if loop.time() >= deadline:
                 return False
-            woken = self._woken = loop.create_future()
-            timer = loop.call_at(deadline, lambda woken=woken: None if woken.done() else woken.set_result(None))
+            woken: asyncio.Future[None] = loop.create_future()
+            self._woken = woken
+            timer = loop.call_at(deadline, _wake, woken)
             try:
                 await woken
             finally:
@@ -442,3 +455,8 @@ class Environment:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from warmstate.emulator.http_server import Exchange
 
 __all__ = ["Extension", "ExtensionError", "Extensions"]
@@ -104,7 +105,9 @@ class Extensions:
         try:
             uuid.UUID(identifier)
         except ValueError:
-            raise ExtensionError("Extension.InvalidExtensionIdentifier", "Invalid Lambda-Extension-Identifier") from None
+            raise ExtensionError(
+                "Extension.InvalidExtensionIdentifier", "Invalid Lambda-Extension-Identifier"
+            ) from None
         if identifier not in self._by_id:
             raise ExtensionError("Extension.UnknownExtensionIdentifier", "Unknown Lambda-Extension-Identifier")
         return self._by_id[identifier]

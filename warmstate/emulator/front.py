@@ -6,12 +6,12 @@ import traceback
 from typing import TYPE_CHECKING
 
 from warmstate.emulator.control import ControlServer
-from warmstate.emulator.http_server import Exchange
 from warmstate.emulator.invoke_server import InvokeServer
 from warmstate.emulator.security import Guard
 from warmstate.wire.invoke_api import ApiError
 
 if TYPE_CHECKING:
+    from warmstate.emulator.http_server import Exchange
     from warmstate.emulator.service import Service
 
 __all__ = ["Front"]
@@ -34,10 +34,12 @@ class Front:
         """Answer one request."""
         try:
             self._guard.check(exchange)
-            if not (await self._invoke.serve(exchange) or await self._control.serve(exchange)):
-                raise ApiError(404, "UnknownOperationException", f"there is nothing at {exchange.raw_path[:200]}")
-        except ApiError as error:
-            exchange.respond(error.status, error.body(), error.headers())
+            if await self._invoke.serve(exchange) or await self._control.serve(exchange):
+                return
+            error = ApiError(404, "UnknownOperationException", f"there is nothing at {exchange.raw_path[:200]}")
+        except ApiError as refusal:
+            error = refusal
+        exchange.respond(error.status, error.body(), error.headers())
 
     def note_error(self, error: Exception) -> None:
         """A handler of ours failed: that is a bug, so keep everything."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
 from warmstate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["ACCOUNT", "INSPECT_FILE", "RESERVED", "Function"]
 
@@ -20,20 +22,22 @@ ACCOUNT: Final = "123456789012"
 INSPECT_FILE: Final = "warmstate-inspect.json"
 """In an environment's /tmp: what the instance says about itself before each next."""
 
-RESERVED: Final = frozenset({
-    "AWS_ACCESS_KEY",
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-    "AWS_LAMBDA_FUNCTION_NAME",
-    "AWS_LAMBDA_FUNCTION_VERSION",
-    "AWS_LAMBDA_INITIALIZATION_TYPE",
-    "AWS_LAMBDA_LOG_GROUP_NAME",
-    "AWS_LAMBDA_LOG_STREAM_NAME",
-    "AWS_LAMBDA_MAX_CONCURRENCY",
-    "AWS_LAMBDA_RUNTIME_API",
-    "LAMBDA_RUNTIME_DIR",
-    "LAMBDA_TASK_ROOT",
-    "TZ",
-})
+RESERVED: Final = frozenset(
+    {
+        "AWS_ACCESS_KEY",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_MAX_CONCURRENCY",
+        "AWS_LAMBDA_RUNTIME_API",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+        "TZ",
+    }
+)
 """Names that the platform sets itself."""
 
 VARIABLES_LIMIT: Final = 4_096
@@ -48,7 +52,9 @@ def _check_name(_instance: object, _attribute: attrs.Attribute[str], value: str)
         raise ConfigurationError(f"'{value[:100]}' is no function name: use 1-64 letters, digits, - and _.")
 
 
-def _check_environment(_instance: object, _attribute: attrs.Attribute[Mapping[str, str]], value: Mapping[str, str]) -> None:
+def _check_environment(
+    _instance: object, _attribute: attrs.Attribute[Mapping[str, str]], value: Mapping[str, str]
+) -> None:
     for name in value:
         if name in RESERVED:
             raise ConfigurationError(f"the variable {name} is set by the platform; choose another name for yours.")
@@ -61,7 +67,15 @@ def _check_environment(_instance: object, _attribute: attrs.Attribute[Mapping[st
         raise ConfigurationError(f"the function's variables have {size} bytes; Lambda allows {VARIABLES_LIMIT} in all.")
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _real_path(path: str | os.PathLike[str]) -> str:
+    return os.path.realpath(os.fspath(path))
+
+
+def _this_python() -> str:
+    return sys.executable
+
+
+def _positive(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if value <= 0:
         raise ConfigurationError(f"{attribute.name} is {value}; it must be more than 0.")
 
@@ -90,7 +104,7 @@ class Function:
 
     name: str = attrs.field(validator=_check_name)
     handler: str
-    task_root: str = attrs.field(default=".", converter=lambda path: os.path.realpath(os.fspath(path)))
+    task_root: str = attrs.field(default=".", converter=_real_path)
     environment: Mapping[str, str] = attrs.field(factory=dict, validator=_check_environment)
     share: Sequence[str] = ()
     memory_mb: int = attrs.field(default=1024, validator=_positive)
@@ -107,7 +121,7 @@ class Function:
     read_only: bool = True
     inspect: bool = False
     runtime: Sequence[str] | None = None
-    python: str = attrs.field(factory=lambda: sys.executable)
+    python: str = attrs.field(factory=_this_python)
     execution_env: str | None = None
     extensions: str | None = None
     version: str = "$LATEST"
@@ -124,7 +138,9 @@ class Function:
         if self.max_concurrency is not None and self.max_concurrency < 1:
             raise ConfigurationError("max_concurrency must be at least 1, or None for one invocation at a time.")
         if self.tenant_isolation and (self.provisioned or self.snap_start or self.max_concurrency):
-            raise ConfigurationError("tenant isolation goes with neither provisioned concurrency, SnapStart nor Managed Instances.")
+            raise ConfigurationError(
+                "tenant isolation goes with neither provisioned concurrency, SnapStart nor Managed Instances."
+            )
         if self.snap_start and (self.provisioned or self.max_concurrency):
             raise ConfigurationError("SnapStart goes with neither provisioned concurrency nor Managed Instances.")
 

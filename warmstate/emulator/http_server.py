@@ -329,7 +329,11 @@ class _Connection(asyncio.Protocol):
         """Answer a request that could not be read, and close."""
         if self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = json.dumps({"Type": "User", "message": message}).encode()
-            headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
             try:
                 self.send(h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
             except h11.LocalProtocolError:
@@ -390,13 +394,13 @@ class _Connection(asyncio.Protocol):
             exchange.abort()
         except asyncio.CancelledError:
             exchange.abort()
-        except Exception as error:  # one broken handler must not take the server down
-            self._server.on_error(error)
+        except Exception as error:  # noqa: BLE001 - one broken handler must not take the server down
+            self._server.note_error(error)
             if exchange.started:
                 exchange.abort()
             else:
-                message = {"Type": "Service", "Message": "the emulator failed; its log has the traceback"}
-                exchange.respond_json(500, message, [("x-amzn-errortype", "ServiceException")])
+                fault = {"Type": "Service", "Message": "the emulator failed; its journal has the traceback"}
+                exchange.respond_json(500, fault, [("x-amzn-errortype", "ServiceException")])
         else:
             if not exchange.finished:
                 exchange.abort()
@@ -419,7 +423,7 @@ class HttpServer:
     ) -> None:
         self.handler = handler
         self.limits = limits or Limits()
-        self.on_error = on_error or (lambda error: None)
+        self._on_error = on_error
         # Ordered by last use, so that the first idle one is the one to close.
         self._connections: dict[_Connection, None] = {}
         self._server: asyncio.Server | None = None
@@ -448,6 +452,11 @@ class HttpServer:
         for connection in list(self._connections):
             connection.cancel()
         await asyncio.sleep(0)
+
+    def note_error(self, error: Exception) -> None:
+        """A handler failed."""
+        if self._on_error is not None:
+            self._on_error(error)
 
     def admit(self, connection: _Connection) -> None:
         """Keep a new connection, in place of the longest idle one when there are too many."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from warmstate.emulator.attempt import Attempt
 from warmstate.emulator.http_server import BodyTooLarge, ClientGone, Exchange
@@ -66,7 +66,8 @@ class InvokeServer:
         if tail:
             await running
         else:
-            await asyncio.wait({running, attempt.answer}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {running, attempt.answer}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not attempt.answer.done():
                 running.result()
         result = self._service.result(pool, attempt)
@@ -74,7 +75,8 @@ class InvokeServer:
 
     async def _stream(self, exchange: Exchange, pool: Pool, attempt: Attempt, *, tail: bool) -> None:
         running = self._service.begin(pool, attempt)
-        await asyncio.wait({running, attempt.started, attempt.answer}, return_when=asyncio.FIRST_COMPLETED)
+        waited: set[asyncio.Future[Any]] = {running, attempt.started, attempt.answer}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if not attempt.started.done() and not attempt.answer.done():
             running.result()
         content_type = attempt.started.result() if attempt.started.done() else "application/json"

@@ -12,10 +12,12 @@ import collections
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Event", "Journal"]
 
@@ -40,7 +42,10 @@ class Event:
 
     def is_of(self, *types: str) -> bool:
         """Whether it is of one of these types; one that ends in "." means all that begin with it, "" means any."""
-        return any(self.type.startswith(wanted) if not wanted or wanted.endswith(".") else self.type == wanted for wanted in types)
+        return any(
+            self.type.startswith(wanted) if not wanted or wanted.endswith(".") else self.type == wanted
+            for wanted in types
+        )
 
     def as_json(self) -> str:
         """The event as one line of JSON."""
@@ -116,7 +121,9 @@ class Journal:
                         return event
                 left = end - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
-                    raise TimeoutError(f"no event {type} {record or ''} within {timeout} s; the newest is number {self._count}")
+                    raise TimeoutError(
+                        f"no event {type} {record or ''} within {timeout} s; the newest is number {self._count}"
+                    )
 
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call `listener` with each new event, in the thread where it happens; returns how to stop that."""

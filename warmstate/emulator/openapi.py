@@ -47,7 +47,8 @@ def _operation(route: Route) -> dict[str, Any]:
         for name in re.findall(r"\{(\w+)\}", route.path)
     ]
     parameters += [
-        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}} for name, text in route.query.items()
+        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+        for name, text in route.query.items()
     ]
     operation: dict[str, Any] = {
         "operationId": route.operation,

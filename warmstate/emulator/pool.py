@@ -10,15 +10,18 @@ The environments of one function: which of them takes an event, when another one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from warmstate.emulator.attempt import Attempt, StartKind
 from warmstate.emulator.environment import Environment
-from warmstate.emulator.function import Function, InitializationType
-from warmstate.emulator.journal import Journal
-from warmstate.emulator.processes import Warden
 from warmstate.errors import WarmstateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from warmstate.emulator.attempt import Attempt, StartKind
+    from warmstate.emulator.function import Function, InitializationType
+    from warmstate.emulator.journal import Journal
+    from warmstate.emulator.processes import Warden
 
 __all__ = ["Pool", "Throttled"]
 
@@ -67,7 +70,7 @@ class Pool:
             await self._ensure_init(environment)
             await environment.invoke(attempt)
         finally:
-            self._release(environment)
+            self.release(environment)
 
     async def _ensure_init(self, environment: Environment) -> None:
         """The first init of a new environment; when it fails, the invocation tries again within its own time."""
@@ -141,7 +144,7 @@ class Pool:
             raise
         return environment
 
-    def _release(self, environment: Environment) -> None:
+    def release(self, environment: Environment) -> None:
         """The environment is free again: frozen at once, unless somebody waits for it."""
         if environment.gone:
             self._drop(environment)
@@ -191,7 +194,7 @@ class Pool:
         environment = await self._new(kind)
         limit = max(130.0, self.function.timeout) if kind != "on-demand" else self.function.init_limit
         await environment.init(limit)
-        self._release(environment)
+        self.release(environment)
 
     async def spin_down(self, environment: Environment, *, abrupt: bool = False) -> None:
         """End one environment in the orderly way, or without a word; its /tmp goes with it."""

@@ -136,12 +136,14 @@ class Warden:
     async def start(self, *, isolate: bool) -> None:
         """Start the warden; must run in the thread of the event loop, which lives as long as the emulator."""
         loop = asyncio.get_running_loop()
-        self._directory = os.path.realpath(tempfile.mkdtemp(prefix="warmstate-"))
+        self._directory = os.path.realpath(  # noqa: ASYNC240 - a moment at start-up
+            tempfile.mkdtemp(prefix="warmstate-")
+        )
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MESSAGE_BYTES)
         with theirs:
-            self._program = subprocess.Popen(  # -I -S: nothing of the user's environment may change the warden
+            self._program = subprocess.Popen(  # noqa: ASYNC220 - the loop waits for it anyway; -I -S: nothing of the user's environment may change the warden
                 [sys.executable, "-I", "-S", WARDEN, str(theirs.fileno()), "isolate" if isolate else "plain"],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -224,7 +226,8 @@ class Warden:
 
     async def _ask(self, order: str, plan: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
         self._number += 1
-        answer = self._answers[self._number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[self._number] = answer
         self._tell({"do": order, "id": self._number, **plan}, descriptors)
         return await answer
 

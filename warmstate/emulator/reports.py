@@ -49,7 +49,9 @@ class Reporter:
         if error:
             record["errorType"] = error
         self._add("platform.initRuntimeDone", **record)
-        self._add("platform.initReport", **record, metrics={"durationMs": milliseconds}, pid=self._environment.sandbox.pid)
+        self._add(
+            "platform.initReport", **record, metrics={"durationMs": milliseconds}, pid=self._environment.sandbox.pid
+        )
         if result.status != "success":
             status = f"Status: {result.status}" + (f"\tError Type: {error}" if result.status == "error" else "")
             self._platform_line(f"INIT_REPORT Init Duration: {milliseconds:.2f} ms\tPhase: {phase}\t{status}")
@@ -67,7 +69,10 @@ class Reporter:
         attempt.init_ms, self._init_ms = self._init_ms, None
         self._platform_line(f"START RequestId: {attempt.request_id} Version: {self._environment.function.version}")
         self._add(
-            "platform.start", requestId=attempt.request_id, version=self._environment.function.version, start=attempt.start
+            "platform.start",
+            requestId=attempt.request_id,
+            version=self._environment.function.version,
+            start=attempt.start,
         )
 
     def invoke_event(self, attempt: Attempt) -> dict[str, Any]:

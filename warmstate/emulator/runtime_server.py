@@ -82,7 +82,12 @@ class RuntimeServer:
             headers = [("cache-control", "private, max-age=43200, immutable")]
             exchange.respond_json(200, {"AvailabilityZoneID": "use1-az1"}, headers)
         elif path == CREDENTIALS and exchange.method == "GET" and self._environment.function.snap_start:
-            fields = {"AccessKeyId": "local", "SecretAccessKey": "local", "Token": "local", "Expiration": "2099-01-01T00:00:00Z"}
+            fields = {
+                "AccessKeyId": "local",
+                "SecretAccessKey": "local",
+                "Token": "local",
+                "Expiration": "2099-01-01T00:00:00Z",
+            }
             exchange.respond_json(200, fields)
         elif call == 405:
             exchange.respond(405, b"", [("allow", "GET" if exchange.method != "GET" else "POST")])
@@ -154,7 +159,12 @@ class RuntimeServer:
             body = await exchange.read(wire.MAX_ANSWER_BYTES)
         except BodyTooLarge:
             _fail_too_large(attempt)
-            _refuse(exchange, 413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({wire.MAX_ANSWER_BYTES} bytes).")
+            _refuse(
+                exchange,
+                413,
+                "RequestEntityTooLarge",
+                f"Exceeded maximum allowed payload size ({wire.MAX_ANSWER_BYTES} bytes).",
+            )
             return
         except ClientGone:
             _fail_truncated(attempt)
@@ -227,7 +237,9 @@ class RuntimeServer:
         if echoed and echoed != attempt.invocation_id:
             _refuse(exchange, 410, "InvokeTimeout", "the invocation id belongs to another attempt")
             return None
-        if not self._allowed(exchange, "stream" if event == "response" and exchange.header(wire.RESPONSE_MODE.lower()) else event):
+        if not self._allowed(
+            exchange, "stream" if event == "response" and exchange.header(wire.RESPONSE_MODE.lower()) else event
+        ):
             return None
         if environment.lifecycle.state == "expired":
             _refuse(exchange, 410, "InvokeTimeout", "this attempt has timed out")
@@ -237,7 +249,12 @@ class RuntimeServer:
     def _allowed(self, exchange: Exchange, event: str) -> bool:
         if self._environment.lifecycle.allows(event):
             return True
-        _refuse(exchange, 403, "InvalidStateTransition", f"State transition from {self._environment.lifecycle.state} to {event} is not allowed")
+        _refuse(
+            exchange,
+            403,
+            "InvalidStateTransition",
+            f"State transition from {self._environment.lifecycle.state} to {event} is not allowed",
+        )
         return False
 
     # --- Extensions API -----------------------------------------------------------------------------------------------
@@ -250,7 +267,11 @@ class RuntimeServer:
                 name = exchange.header("lambda-extension-name")
                 extension = extensions.register(name, await exchange.read(1 << 20))
                 function = environment.function
-                fields = {"functionName": function.name, "functionVersion": function.version, "handler": function.handler}
+                fields = {
+                    "functionName": function.name,
+                    "functionVersion": function.version,
+                    "handler": function.handler,
+                }
                 if "accountId" in exchange.header("lambda-extension-accept-feature"):
                     fields["accountId"] = function.arn.split(":")[4]
                 environment.journal.add(
@@ -269,7 +290,9 @@ class RuntimeServer:
                 extension = extensions.find(identifier)
                 await exchange.read(1 << 20)
                 kind = "Extension.InitError" if call == "init/error" else "Extension.ExitError"
-                environment.init_failure = Answer(error_payload(kind, f"extension {extension.name}: {kind}"), error_type=kind)
+                environment.init_failure = Answer(
+                    error_payload(kind, f"extension {extension.name}: {kind}"), error_type=kind
+                )
                 _accept(exchange)
                 environment.changed()
             else:

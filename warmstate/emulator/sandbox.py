@@ -11,18 +11,23 @@ import os
 import signal
 import site
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from warmstate.emulator import family
-from warmstate.emulator.function import Function, InitializationType
-from warmstate.emulator.processes import Exit, Process, Warden
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from warmstate.emulator.function import Function, InitializationType
+    from warmstate.emulator.processes import Exit, Process, Warden
 
 __all__ = ["Sandbox"]
 
 LINE_LIMIT: Final = 262_144
 """Bytes of a line of output after which it is cut, as CloudWatch cuts events."""
-RUNTIME_ONLY: Final = frozenset({"AWS_XRAY_CONTEXT_MISSING", "AWS_EXECUTION_ENV", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT"})
+RUNTIME_ONLY: Final = frozenset(
+    {"AWS_XRAY_CONTEXT_MISSING", "AWS_EXECUTION_ENV", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT"}
+)
 """Variables that external extensions do not get, besides all that begin with an underscore."""
 
 
@@ -92,7 +97,9 @@ class Sandbox:
         Raises:
             SpawnError: It cannot be started.
         """
-        self._runtime = await self._spawn(self.function.command(), self._variables(runtime_api, log_stream, kind), "runtime")
+        self._runtime = await self._spawn(
+            self.function.command(), self._variables(runtime_api, log_stream, kind), "runtime"
+        )
         self._runtime.exited.add_done_callback(lambda _: changed())
 
     def external_extensions(self) -> dict[str, str]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import hmac
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from warmstate.emulator.http_server import Exchange
 from warmstate.wire.invoke_api import ApiError
+
+if TYPE_CHECKING:
+    from warmstate.emulator.http_server import Exchange
 
 __all__ = ["Guard"]
 

@@ -10,23 +10,27 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from warmstate.emulator.attempt import Attempt, StartKind
 from warmstate.emulator.asynchronous import EventQueue
+from warmstate.emulator.attempt import Attempt, StartKind
 from warmstate.emulator.environment import Environment
 from warmstate.emulator.function import INSPECT_FILE, Function
 from warmstate.emulator.http_server import HttpServer
-from warmstate.emulator.journal import Journal
 from warmstate.emulator.pool import Pool, Throttled
 from warmstate.emulator.processes import Warden
 from warmstate.emulator.recorder import Recorded, Recorder
+from warmstate.emulator.reload import Reloaded, reload
 from warmstate.errors import ConfigurationError
 from warmstate.wire import invoke_api as wire
-from warmstate.wire.invoke_api import InvocationType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from warmstate.emulator.journal import Journal
+    from warmstate.wire.invoke_api import InvocationType
 
 __all__ = ["Instance", "InvokeResult", "Service"]
 
@@ -189,8 +193,15 @@ class Service:
         qualifier = qualifier or wire.parse_target(name).qualifier
         pool = self.pool(name)
         self.check(pool.function, payload, type, tenant_id)
-        make = {"client_context": client_context, "tenant_id": tenant_id, "trace_id": trace_id, "qualifier": qualifier}
-        attempt = Attempt(payload or b"{}", request_id=request_id, on_instance=instance, **make)
+        attempt = Attempt(
+            payload or b"{}",
+            request_id=request_id,
+            client_context=client_context,
+            tenant_id=tenant_id,
+            trace_id=trace_id,
+            qualifier=qualifier,
+            on_instance=instance,
+        )
         if type == "DryRun":
             return InvokeResult(status=204, request_id=attempt.request_id)
         if type == "Event":
@@ -215,9 +226,13 @@ class Service:
             except (ValueError, RecursionError) as error:
                 raise wire.bad_event(str(error)) from None
         if function.tenant_isolation and tenant_id is None:
-            raise wire.invalid_parameter("The invoked function is enabled with tenancy configuration. Add a valid tenant ID.")
+            raise wire.invalid_parameter(
+                "The invoked function is enabled with tenancy configuration. Add a valid tenant ID."
+            )
         if not function.tenant_isolation and tenant_id is not None:
-            raise wire.invalid_parameter("The invoked function is not enabled with tenancy configuration. Remove the tenant ID.")
+            raise wire.invalid_parameter(
+                "The invoked function is not enabled with tenancy configuration. Remove the tenant ID."
+            )
 
     async def run(self, pool: Pool, attempt: Attempt) -> None:
         """
@@ -226,7 +241,9 @@ class Service:
         Raises:
             ApiError: It is throttled, or the emulator cannot run it.
         """
-        recorded = Recorded(attempt.request_id, pool.function.name, attempt.payload, attempt.client_context, attempt.tenant_id)
+        recorded = Recorded(
+            attempt.request_id, pool.function.name, attempt.payload, attempt.client_context, attempt.tenant_id
+        )
         self.recorder.add(recorded)
         try:
             await pool.invoke(attempt)
@@ -277,13 +294,25 @@ class Service:
             ApiError: It is not kept.
         """
         found = self._find(request_id)
-        return {"requestId": found.request_id, "function": found.function, "event": found.payload.decode("utf-8", "replace"), "outcome": found.outcome}
+        return {
+            "requestId": found.request_id,
+            "function": found.function,
+            "event": found.payload.decode("utf-8", "replace"),
+            "outcome": found.outcome,
+        }
 
     async def replay(self, request_id: str) -> dict[str, Any]:
         """Send a recorded event again."""
         found = self._find(request_id)
-        result = await self.invoke(found.function, found.payload, client_context=found.client_context, tenant_id=found.tenant_id)
-        return {"requestId": result.request_id, "function": found.function, "event": found.payload.decode("utf-8", "replace"), "outcome": summary(result)}
+        result = await self.invoke(
+            found.function, found.payload, client_context=found.client_context, tenant_id=found.tenant_id
+        )
+        return {
+            "requestId": result.request_id,
+            "function": found.function,
+            "event": found.payload.decode("utf-8", "replace"),
+            "outcome": summary(result),
+        }
 
     def _find(self, request_id: str) -> Recorded:
         found = self.recorder.find(request_id)
@@ -313,7 +342,9 @@ class Service:
     def _idle(self, instance: str | None, verb: str) -> list[tuple[Pool, Environment]]:
         found = self.environments(instance)
         if instance is not None and not found[0][1].is_free:
-            raise ConfigurationError(f"instance {instance} is {found[0][1].phase}; it can be told to {verb} when it is idle.")
+            raise ConfigurationError(
+                f"instance {instance} is {found[0][1].phase}; it can be told to {verb} when it is idle."
+            )
         return [(pool, environment) for pool, environment in found if environment.is_free]
 
     async def ps(self, function: str | None = None) -> list[Instance]:
@@ -362,9 +393,15 @@ class Service:
         """Have `count` initialized instances."""
         pool = self.pool(function)
         if not 0 <= count <= pool.function.max_instances:
-            raise ConfigurationError(f"{count} instances are not possible: {pool.function.name} may have 0 to {pool.function.max_instances}.")
+            raise ConfigurationError(
+                f"{count} instances are not possible: {pool.function.name} may have 0 to {pool.function.max_instances}."
+            )
         await pool.scale(count)
         return describe_all(pool.environments)
+
+    async def reload(self, function: str | None, *, keep: bool) -> list[Reloaded]:
+        """Start the processes of a function's environments anew."""
+        return await reload(self.pool(function), keep=keep)
 
     async def state(self, instance: str | None) -> dict[str, Any]:
         """What an instance wrote about itself."""
@@ -374,7 +411,7 @@ class Service:
             raise ConfigurationError(f"name one instance; there are: {names}.")
         environment = found[0][1]
         try:
-            with open(os.path.join(environment.sandbox.tmp, INSPECT_FILE), "rb") as file:
+            with open(os.path.join(environment.sandbox.tmp, INSPECT_FILE), "rb") as file:  # noqa: ASYNC230 - in memory
                 value: dict[str, Any] = json.loads(file.read())
         except (OSError, ValueError):
             raise ConfigurationError(

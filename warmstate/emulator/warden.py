@@ -50,7 +50,7 @@ def call(name: str, *arguments: Any) -> None:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """mount(2)."""
+    """Mount a file system, or change a mount; see mount(2)."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
     call("mount", *encoded, ctypes.c_ulong(flags), None if data is None else data.encode())
 
@@ -130,7 +130,7 @@ def become(plan: dict[str, Any], descriptors: list[int], warden: int) -> None:
     os.dup2(descriptors[1], 2)
     os.umask(0o022)
     os.chdir(plan["cwd"])
-    os.execve(plan["argv"][0], plan["argv"], plan["env"])
+    os.execve(plan["argv"][0], plan["argv"], plan["env"])  # noqa: S606 - there is no shell on purpose
 
 
 def spawn(plan: dict[str, Any], descriptors: list[int]) -> int:
@@ -256,7 +256,9 @@ class Warden:
         found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if found is not None:
             killed = found.si_code != os.CLD_EXITED
-            self._say(event="exited", pid=pid, signal=found.si_status if killed else 0, code=0 if killed else found.si_status)
+            self._say(
+                event="exited", pid=pid, signal=found.si_status if killed else 0, code=0 if killed else found.si_status
+            )
 
     def _forget(self, pid: int) -> None:
         if pid not in self._known:

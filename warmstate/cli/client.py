@@ -1,0 +1,147 @@
+"""
+The command line's way to a running emulator, over HTTP with requests; the only module that imports it here.
+
+Which emulator: --endpoint, then WARMSTATE_ENDPOINT, then `.warmstate/endpoint.json` in this folder or one above it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from warmstate.cli.problem import EXIT_UNREACHABLE, EXIT_USAGE, Problem
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+    import requests
+
+__all__ = ["FOLDER", "Client", "Endpoint", "find_endpoint", "forget_endpoint", "write_endpoint"]
+
+FOLDER = ".warmstate"
+API = "/_warmstate/api/v1"
+DEFAULT = "http://127.0.0.1:9000"
+
+
+class Endpoint:
+    """Where an emulator listens, and the token it wants, if any."""
+
+    def __init__(self, url: str, token: str | None = None, found: str = "") -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+        self.found = found
+
+
+def write_endpoint(root: str, url: str, token: str | None) -> str:
+    """Leave word of a running emulator for commands started below `root`; only this user may read it."""
+    folder = os.path.join(root, FOLDER)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, "endpoint.json")
+    ignore = os.path.join(folder, ".gitignore")
+    if not os.path.exists(ignore):
+        with open(ignore, "w", encoding="utf-8") as file:
+            file.write("*\n")
+    temporary = f"{path}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"url": url, "token": token, "pid": os.getpid()}, file)
+    os.replace(temporary, path)
+    return path
+
+
+def forget_endpoint(path: str) -> None:
+    """Take that word back, if it is still ours."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if json.load(file).get("pid") == os.getpid():
+                os.unlink(path)
+    except (OSError, ValueError):
+        pass
+
+
+def find_endpoint(options: argparse.Namespace) -> Endpoint:
+    """The emulator to talk to."""
+    token = os.environ.get("WARMSTATE_TOKEN")
+    if options.endpoint:
+        return Endpoint(options.endpoint, token, "--endpoint")
+    if os.environ.get("WARMSTATE_ENDPOINT"):
+        return Endpoint(os.environ["WARMSTATE_ENDPOINT"], token, "WARMSTATE_ENDPOINT")
+    folder = os.getcwd()
+    while True:
+        path = os.path.join(folder, FOLDER, "endpoint.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                found = json.load(file)
+            return Endpoint(str(found["url"]), token or found.get("token"), path)
+        except (OSError, ValueError, KeyError):
+            pass
+        if os.path.dirname(folder) == folder:
+            return Endpoint(DEFAULT, token, "the default")
+        folder = os.path.dirname(folder)
+
+
+class Client:
+    """Calls of one command to one emulator."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.endpoint = find_endpoint(options)
+        self._session: requests.Session | None = None
+
+    def get(self, path: str, **query: str) -> Any:
+        """What the control API has at `path`."""
+        return self._checked(self.send("GET", API + path, params={k: v for k, v in query.items() if v})).json()
+
+    def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """Let the control API do something."""
+        return self._checked(self.send("POST", API + path, json=dict(body or {}))).json()
+
+    def stream(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
+        """The events of a server-sent event stream, until it ends."""
+        answer = self._checked(self.send("GET", API + path, params=query, stream=True))
+        for line in answer.iter_lines():
+            if line.startswith(b"data: "):
+                yield json.loads(line[6:])
+
+    def send(self, method: str, path: str, **options: Any) -> requests.Response:
+        """
+        One request.
+
+        Raises:
+            Problem: Nobody answers.
+        """
+        import requests
+
+        if self._session is None:
+            self._session = requests.Session()
+            self._session.trust_env = False  # no proxy and no netrc between this command and loopback
+            if self.endpoint.token:
+                self._session.headers["X-Warmstate-Token"] = self.endpoint.token
+        try:
+            return self._session.request(method, self.endpoint.url + path, timeout=(5, None), **options)
+        except requests.RequestException as error:
+            raise Problem(
+                "WS301",
+                f"no emulator answers at {self.endpoint.url}",
+                where=f"address from {self.endpoint.found}",
+                why=type(error).__name__,
+                fix="start one with: warmstate dev app.Handler    or name it with --endpoint URL",
+                exit=EXIT_UNREACHABLE,
+            ) from None
+
+    def _checked(self, answer: requests.Response) -> requests.Response:
+        if answer.ok:
+            return answer
+        try:
+            message = str(answer.json()["message"])
+        except (ValueError, KeyError, TypeError):
+            message = f"the emulator answered with status {answer.status_code}"
+        fix = "set WARMSTATE_TOKEN to its token" if answer.status_code == 403 else "warmstate ps shows what there is"
+        raise Problem("WS202", message, fix=fix, exit=EXIT_USAGE)
+
+
+def quoted(name: str) -> str:
+    """A name as a part of a path."""
+    return quote(name, safe="")

@@ -1,0 +1,204 @@
+"""`warmstate dev app.Handler`: the emulator in the foreground, its events on stderr, files watched."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from warmstate.cli.client import forget_endpoint, write_endpoint
+from warmstate.cli.look import line_of
+from warmstate.cli.output import paint, print_json, uses_colour
+from warmstate.cli.problem import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Problem
+from warmstate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from warmstate.emulator import Emulator, Event, Function
+
+__all__ = ["dev", "function_from"]
+
+COLOURS = {
+    "COLD": "blue",
+    "THAW": "cyan",
+    "WARM": "green",
+    "RESET": "yellow",
+    "FREEZE": "grey",
+    "THAWED": "grey",
+    "REPORT": "grey",
+}
+PORTS_TRIED = 20
+QUIET = (
+    "platform.initStart",
+    "platform.initRuntimeDone",
+    "platform.runtimeDone",
+    "platform.extension",
+    "warmstate.instance",
+)
+
+
+def dev(options: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM; the first ends in order, a second one at once."""
+    stop = threading.Event()
+
+    def end(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(130)  # the warden sees our end and kills what is left
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    function = function_from(options)
+    emulator = _start(options)
+    with emulator:
+        emulator.events.listen(_printer(options))
+        try:
+            emulator.add(function)
+        except ConfigurationError as error:
+            raise Problem("WS207", str(error), exit=EXIT_USAGE) from None
+        path = write_endpoint(os.getcwd(), emulator.url, options.token)
+        try:
+            _greet(options, emulator, function)
+            if options.reload != "off":
+                from warmstate.cli.reload import Watcher
+
+                Watcher(options, emulator, function, _say(options)).run(stop)
+            stop.wait()
+        finally:
+            forget_endpoint(path)
+    return EXIT_OK
+
+
+def function_from(options: argparse.Namespace) -> Function:
+    """
+    The function that the command line describes.
+
+    Raises:
+        Problem: It cannot be one.
+    """
+    try:
+        from warmstate.emulator import Function
+    except ModuleNotFoundError as error:
+        why = f"the package {error.name} is missing"
+        raise Problem(
+            "WS208", "the emulator is not installed", why=why, fix="pip install 'warmstate[emulator]'", exit=EXIT_USAGE
+        ) from None
+    handler = options.handler.replace(":", ".")
+    if "." not in handler:
+        fix = "write module.Class or module.function, for example app.Handler"
+        raise Problem("WS209", f"'{options.handler}' names no handler", fix=fix, exit=EXIT_USAGE)
+    name = options.name or re.sub(r"[^A-Za-z0-9_-]", "-", handler.replace("/", ".").split(".")[-1]).lower()
+    try:
+        return Function(
+            name=name,
+            handler=handler,
+            task_root=os.getcwd(),
+            environment=_variables(options),
+            memory_mb=options.memory,
+            tmp_mb=options.tmp,
+            timeout=options.timeout,
+            idle_timeout=options.idle or None,
+            max_instances=options.max_instances,
+            max_concurrency=options.max_concurrency,
+            provisioned=options.provisioned,
+            strategy=options.strategy,
+            freeze=options.freeze == "auto",
+            url_mode="RESPONSE_STREAM" if options.url_mode == "stream" else "BUFFERED",
+            runtime=shlex.split(options.runtime) if options.runtime else None,
+            inspect=True,
+        )
+    except ConfigurationError as error:
+        raise Problem("WS207", str(error), exit=EXIT_USAGE) from None
+
+
+def _variables(options: argparse.Namespace) -> dict[str, str]:
+    lines = list[str]()
+    if options.env_file:
+        with open(options.env_file, encoding="utf-8") as file:
+            lines += [line.strip().removeprefix("export ") for line in file]
+    lines += options.env_var
+    variables = dict[str, str]()
+    for line in lines:
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise Problem("WS210", f"'{line}' is no variable", fix="write NAME=VALUE", exit=EXIT_USAGE)
+        variables[name] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    return variables
+
+
+def _start(options: argparse.Namespace) -> Emulator:
+    """The emulator at the wanted port, or at the next free one."""
+    from warmstate.emulator import Emulator
+
+    port = options.invoke_port
+    last = port if options.strict_port or port == 0 else min(port + PORTS_TRIED, 65_535)
+    while True:
+        try:
+            return Emulator(host=options.invoke_address, port=port, token=options.token, isolate=options.isolate)
+        except ConfigurationError as error:
+            raise Problem("WS211", str(error), fix="add --token SECRET, or leave out -A", exit=EXIT_USAGE) from None
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or port >= last:
+                fix = "choose another one with -P, or leave out --strict-port"
+                what = f"cannot listen at {options.invoke_address}:{port}"
+                raise Problem("WS302", what, why=str(error.strerror), fix=fix, exit=EXIT_UNREACHABLE) from None
+            _say(options)(f"port {port} is taken, trying {port + 1}")
+            port += 1
+
+
+def _greet(options: argparse.Namespace, emulator: Emulator, function: Function) -> None:
+    invoke = f"{emulator.url}/2015-03-31/functions/{function.name}/invocations"
+    if options.json:
+        print_json({"v": 1, "ok": True, "url": emulator.url, "function": function.name, "invoke": invoke})
+        return
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    limits = f"{function.memory_mb} MB, /tmp {function.tmp_mb} MB, {function.timeout:g} s"
+    say = _say(options)
+    say(f"warmstate   {function.name} = {function.handler}   python {python}   {limits}")
+    say(f"  invoke   {invoke}")
+    say(f"  url      {emulator.url}/lambda-url/{function.name}/")
+    say(f"  api      {emulator.url}/_warmstate/api/v1/openapi.json")
+    if emulator.isolation is not None:
+        say(f"  /tmp     a private folder, not a file system of its own: {emulator.isolation}")
+    reload = {
+        "keep": "a change keeps committed state",
+        "fresh": "a change drops all state",
+        "off": "changes are not watched",
+    }
+    say(f"  {reload[options.reload]}; Ctrl-C ends")
+
+
+def _say(options: argparse.Namespace) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        if not options.quiet and not options.json:
+            print(text, file=sys.stderr, flush=True)
+
+    return say
+
+
+def _printer(options: argparse.Namespace) -> Callable[[Event], None]:
+    """What prints each event: JSON lines on stdout, or one line of text on stderr."""
+    import attrs
+
+    coloured = uses_colour(sys.stderr, options.color)
+
+    def show(event: Event) -> None:
+        if options.json:
+            print_json({"v": 1, **attrs.asdict(event)})
+        elif not options.quiet and event.type not in QUIET:
+            line = line_of(attrs.asdict(event))
+            badge = line[13:21].strip()
+            print(
+                paint(line, COLOURS[badge], enabled=coloured) if badge in COLOURS else line, file=sys.stderr, flush=True
+            )
+
+    return show

@@ -1,0 +1,143 @@
+"""`warmstate doctor`: what this machine and this handler can do, each with a mark and a way to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+
+from warmstate.cli.output import paint, print_json, uses_colour
+from warmstate.cli.problem import EXIT_OK, EXIT_PROBLEM_FOUND
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+__all__ = ["Finding", "doctor"]
+
+SLOW_IMPORT_MS = 500.0
+
+
+@attrs.frozen
+class Finding:
+    """One check: "ok", "warning" or "problem", what was found, and what to do."""
+
+    check: str
+    status: str
+    found: str
+    fix: str = ""
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Run all checks."""
+    findings = list(_machine())
+    if options.handler:
+        findings += _handler(options.handler)
+    marks = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "problem": ("✘", "red")}
+    coloured = uses_colour(sys.stdout, options.color)
+    for finding in findings:
+        if options.json:
+            print_json({"v": 1, **attrs.asdict(finding)})
+            continue
+        mark, colour = marks[finding.status]
+        print(f"{paint(mark, colour, enabled=coloured)} {finding.check:<14} {finding.found}")
+        if finding.fix:
+            print(f"  {'fix':<14} {finding.fix}")
+    return EXIT_PROBLEM_FOUND if any(finding.status == "problem" for finding in findings) else EXIT_OK
+
+
+def _machine() -> Iterator[Finding]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    supported = sys.version_info >= (3, 10) and sys.implementation.name == "cpython"
+    yield Finding(
+        "python",
+        "ok" if supported else "problem",
+        f"{sys.implementation.name} {version}",
+        "" if supported else "use CPython 3.10 or newer",
+    )
+    linux = sys.platform == "linux"
+    yield Finding("system", "ok" if linux else "problem", sys.platform, "" if linux else "the emulator needs Linux")
+    if importlib.util.find_spec("h11") is None:
+        yield Finding("emulator", "problem", "h11 is missing", "pip install 'warmstate[emulator]'")
+    elif linux:
+        yield from _emulator()
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        if os.environ.get(variable):
+            yield Finding("credentials", "warning", f"{variable} is set; functions here never see it", "nothing to do")
+            break
+    with socket.socket() as probe:
+        free = probe.connect_ex(("127.0.0.1", 9000)) != 0
+    yield Finding(
+        "port",
+        "ok" if free else "warning",
+        f"9000 is {'free' if free else 'taken'}",
+        "" if free else "warmstate dev -P PORT",
+    )
+
+
+def _emulator() -> Iterator[Finding]:
+    """Start a process, freeze it, and look."""
+    from warmstate.emulator import Emulator
+
+    with Emulator() as emulator:
+        reason = emulator.isolation
+    own = "each environment has its own /tmp, the task root is read-only"
+    shared = f"environments get a private folder instead of their own /tmp: {reason}"
+    yield Finding("isolation", "ok" if reason is None else "warning", own if reason is None else shared)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"]) as process:
+        try:
+            os.kill(process.pid, 19)
+            stopped = _wait_for_state(process.pid, "T")
+        finally:
+            process.kill()
+    yield Finding(
+        "freeze", "ok" if stopped else "problem", "SIGSTOP stops processes" if stopped else "a process did not stop"
+    )
+
+
+def _wait_for_state(pid: int, letter: str) -> bool:
+    for _ in range(100):
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            if file.read().rpartition(")")[2].split()[0] == letter:
+                return True
+        time.sleep(0.01)
+    return False
+
+
+def _handler(name: str) -> Iterator[Finding]:
+    """Import the handler in a process of its own, as the runtime would, and time it."""
+    module, _, attribute = name.replace(":", ".").replace("/", ".").rpartition(".")
+    code = (
+        "import importlib, sys, time; sys.path.insert(0, ''); begun = time.perf_counter(); "
+        "found = getattr(importlib.import_module(sys.argv[1]), sys.argv[2]); "
+        "print((time.perf_counter() - begun) * 1000, isinstance(found, type))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", code, module, attribute],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, "PYTHONPYCACHEPREFIX": folder},
+        )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}"
+        yield Finding(
+            "handler", "problem", f"{name}: {last}", "run it in a Python of this environment and mend the error"
+        )
+        return
+    milliseconds, is_class = done.stdout.split()[-2:]
+    slow = float(milliseconds) > SLOW_IMPORT_MS
+    kind = "a class" if is_class == "True" else "a function: no state slots, no hooks"
+    fix = "python -X importtime shows which imports cost most" if slow else ""
+    yield Finding(
+        "handler", "warning" if slow else "ok", f"{name} is {kind}; imported in {float(milliseconds):.0f} ms", fix
+    )

@@ -1,0 +1,242 @@
+"""
+The `warmstate` command: which verbs there are, and what each takes.
+
+Only argparse is imported here; a verb's module is imported when it runs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+from warmstate.cli.problem import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["build_parser", "main"]
+
+VERSION = "0.1.0"
+EPILOG = """exit codes:
+  0 done · 1 the function returned an error · 2 usage or configuration · 3 emulator not reachable, or port taken
+  4 init failed · 5 the function timed out · 7 doctor found a problem · 9 throttled · 130 Ctrl-C
+
+No telemetry, no account, no network: everything happens on this machine."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    shared = argparse.ArgumentParser(add_help=False)
+    group = shared.add_argument_group("for every verb")
+    group.add_argument("-C", dest="directory", metavar="DIR", help="run as if started in DIR")
+    group.add_argument(
+        "--endpoint", metavar="URL", help="the emulator to talk to (default: the one that runs in this folder)"
+    )
+    group.add_argument("--json", action="store_true", help="answer in JSON, one object a line")
+    group.add_argument("-q", "--quiet", action="store_true", help="only the answer, nothing beside it")
+    group.add_argument(
+        "--color", choices=["auto", "always", "never"], default="auto", help="colours (default: on a terminal)"
+    )
+    group.add_argument(
+        "--progress", choices=["auto", "never"], default="auto", help="progress of long work (default: on a terminal)"
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="warmstate",
+        description="A local Lambda that really freezes, thaws, resets and ends your function.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"warmstate {VERSION}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name: str, run: str, text: str, *aliases: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, parents=[shared], help=text, description=text, aliases=list(aliases))
+        added.set_defaults(run=run, verb=name)
+        return added
+
+    _add_dev(
+        verb(
+            "dev",
+            "dev:dev",
+            "run a handler on a local Lambda, and start it anew when its files change",
+            "watch",
+            "start",
+        )
+    )
+    _add_invoke(verb("invoke", "invoke:invoke", "send an event to a function; its answer goes to stdout"))
+    replay = verb("replay", "invoke:replay", "send the event of an earlier invocation again")
+    replay.add_argument("request_id", metavar="REQUEST", help='a request id, the beginning of one, or "last"')
+    ps = verb("ps", "instances:ps", "list the instances")
+    ps.add_argument("function", nargs="?", help="only those of this function")
+    for name, text in (
+        ("freeze", "stop an idle instance; --minutes makes it believe in a longer freeze"),
+        ("thaw", "let a frozen instance run without an event"),
+        ("reset", "end an instance's processes as after a failed invocation; /tmp stays"),
+        ("kill", "kill an instance's processes without a word; /tmp stays"),
+        ("spindown", "shut an instance down as after a long idle time; /tmp goes"),
+    ):
+        added = verb(name, "instances:act", text)
+        added.add_argument("instance", nargs="?", metavar="INSTANCE", help='for example "i-1"')
+        added.add_argument("--all", action="store_true", help="every idle instance")
+        if name == "freeze":
+            added.add_argument("--seconds", type=float, default=0.0, help="move the instance's clock ahead")
+            added.add_argument("--minutes", type=float, default=0.0, help="the same in minutes")
+    scale = verb("scale", "instances:scale", "have N initialized instances now")
+    scale.add_argument("count", type=int, metavar="N")
+    scale.add_argument("function", nargs="?", help="of this function (default: the only one)")
+    state = verb("state", "look:state", "show what an instance holds, as of its latest next")
+    state.add_argument("instance", nargs="?", metavar="INSTANCE")
+    logs = verb("logs", "look:logs", "show what the instances wrote", "tail")
+    logs.add_argument("instance", nargs="?", metavar="INSTANCE")
+    _add_journal(logs)
+    events = verb("events", "look:events", "show what happened, in order")
+    events.add_argument("--type", default="", help='only this type; "warmstate." means all that begin so')
+    _add_journal(events)
+    examples = verb("examples", "examples:examples", "list the example events, or show one", "generate-event")
+    examples.add_argument("name", nargs="?", help='for example "sqs"')
+    timeline = verb("timeline", "timeline:timeline", "draw when each instance ran, idled and was frozen")
+    timeline.add_argument("--svg", metavar="FILE", help="write a drawing instead of text")
+    timeline.add_argument("--squeeze", action="store_true", help="shorten the times in which nothing ran")
+    timeline.add_argument("--since", type=int, default=0, metavar="ID", help="begin after this event")
+    doctor = verb("doctor", "doctor:doctor", "check what this machine and this handler can do")
+    doctor.add_argument("handler", nargs="?", metavar="HANDLER", help="for example app.Handler")
+    env = verb("env", "environment:env", 'print exports for AWS tools: eval "$(warmstate env)"')
+    env.add_argument("--unset", action="store_true", help="print what takes them back")
+    completion = verb("completion", "completion:completion", "print a completion script")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    return parser
+
+
+def _add_journal(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens next")
+    parser.add_argument("--since", type=int, default=0, metavar="ID", help="begin after this event")
+
+
+def _add_dev(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("handler", metavar="HANDLER", help="module.Class or module.function, for example app.Handler")
+    add(
+        "-P", "--invoke-port", type=int, default=9000, metavar="PORT", help="port to serve at (default 9000; 0 for any)"
+    )
+    add("-A", "--invoke-address", default="127.0.0.1", metavar="HOST", help="address to serve at (default 127.0.0.1)")
+    add("--strict-port", action="store_true", help="fail when the port is taken, instead of taking the next free one")
+    add("--token", help="wanted from every caller; required for an address beyond this machine")
+    add("--name", help="the function's name (default: from the handler)")
+    add("--memory", type=int, default=1024, metavar="MB", help="memory (default 1024)")
+    add("--tmp", type=int, default=512, metavar="MB", help="size of /tmp (default 512)")
+    add("--timeout", type=float, default=30.0, metavar="S", help="seconds for one invocation (default 30)")
+    add("--max-instances", "--concurrency", type=int, default=10, metavar="N", help="instances at once (default 10)")
+    add(
+        "--max-concurrency",
+        type=int,
+        metavar="N",
+        help="Managed Instances: N invocations at once in each process, no freezes",
+    )
+    add("--provisioned", type=int, default=0, metavar="N", help="instances to initialize ahead")
+    add("--strategy", choices=["aws", "round-robin"], default="aws", help="which idle instance takes an event")
+    add(
+        "--idle",
+        type=float,
+        default=360.0,
+        metavar="S",
+        help="spin down after S seconds without an event (default 360)",
+    )
+    add("--freeze", choices=["auto", "off"], default="auto", help="off: idle instances go on running, for debuggers")
+    add(
+        "--reload",
+        choices=["keep", "fresh", "off"],
+        default="keep",
+        help="on a change keep committed state, or drop it",
+    )
+    add(
+        "--no-reload",
+        "--ignore-changes",
+        dest="reload",
+        action="store_const",
+        const="off",
+        help="the same as --reload off",
+    )
+    add("--watch", action="append", default=[], metavar="PATH", help="watch this too")
+    add("--env-var", action="append", default=[], metavar="NAME=VALUE", help="a variable of the function")
+    add("--env-file", metavar="FILE", help="variables, one NAME=VALUE a line")
+    add("--url-mode", choices=["buffered", "stream"], default="buffered", help="how the function URL answers")
+    add(
+        "--runtime",
+        metavar="COMMAND",
+        help="what speaks the Runtime API (default: a bootstrap in this folder, else warmstate's)",
+    )
+    add("--no-isolation", dest="isolate", action="store_false", help="leave /tmp and the task root as they are")
+
+
+def _add_invoke(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("function", nargs="?", metavar="FUNCTION", help="name or ARN (default: the only one)")
+    add("-d", "--data", "--data-ascii", metavar="JSON", help="the event; @FILE reads it")
+    add(
+        "-F",
+        "--data-file",
+        "-e",
+        "--event",
+        dest="event_file",
+        metavar="FILE",
+        help="the event from a file, - for stdin",
+    )
+    add(
+        "-E",
+        "--data-example",
+        "--example",
+        dest="example",
+        metavar="NAME",
+        help="an example event (warmstate examples)",
+    )
+    add(
+        "--async",
+        "--event-type",
+        dest="asynchronous",
+        action="store_true",
+        help="as InvocationType=Event: accepted, run later",
+    )
+    add("--dry-run", action="store_true", help="only check that it would run")
+    add("-n", "--repeat", type=int, default=1, metavar="N", help="send it N times and print percentiles")
+    add("-c", "--parallel", type=int, default=1, metavar="N", help="with -n: N at once")
+    add("--on", metavar="INSTANCE", help="on that instance")
+    add("--qualifier", help="version or alias")
+    add("--client-context", metavar="JSON")
+    add("--tenant-id", metavar="ID")
+    add("--tail", action="store_true", help="show the end of its log as well")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        if options.directory:
+            os.chdir(options.directory)
+        module, function = options.run.split(":")
+        code: int = getattr(import_module(f"warmstate.cli.{module}"), function)(options)
+        sys.stdout.flush()
+        return code
+    except Problem as problem:
+        problem.print(as_json=options.json)
+        return problem.exit
+    except FileNotFoundError as error:
+        Problem("WS206", f"there is no {error.filename}", exit=EXIT_USAGE).print(as_json=options.json)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `warmstate logs | head` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ConnectionError as error:
+        Problem("WS301", f"the connection to the emulator broke: {error}", exit=EXIT_UNREACHABLE).print(
+            as_json=options.json
+        )
+        return EXIT_UNREACHABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""
+What a changed file does: a new process in the same environment, never importlib.reload.
+
+Files are looked at by time and size, without inotify, which runs out of watches on large trees.
+A file that does not compile changes nothing: the old process goes on serving.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from warmstate.emulator import Emulator, Function
+
+__all__ = ["Watcher"]
+
+INTERVAL = 0.3
+"""Seconds between two looks; also how long a burst of changes is waited out."""
+IGNORED = frozenset(
+    {
+        ".git",
+        ".hg",
+        ".venv",
+        "venv",
+        "node_modules",
+        "__pycache__",
+        ".warmstate",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        "build",
+        "dist",
+    }
+)
+FILES_MOST = 5_000
+
+
+class Watcher:
+    """Watches the handler's folder and what --watch names."""
+
+    def __init__(
+        self, options: argparse.Namespace, emulator: Emulator, function: Function, say: Callable[[str], None]
+    ) -> None:
+        self._keep = options.reload == "keep"
+        self._paths = [function.task_root, *(os.path.abspath(path) for path in options.watch)]
+        self._emulator = emulator
+        self._function = function
+        self._say = say
+        self._seen = dict(self._look())
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until `stop` is set."""
+        while not stop.wait(INTERVAL):
+            now = dict(self._look())
+            changed = [path for path in {**now, **self._seen} if now.get(path) != self._seen.get(path)]
+            if not changed:
+                continue
+            while not stop.wait(INTERVAL) and (later := dict(self._look())) != now:
+                now = later
+            self._seen = now
+            self._reload(sorted(changed))
+
+    def _reload(self, changed: list[str]) -> None:
+        names = ", ".join(os.path.relpath(path, self._function.task_root) for path in changed[:3])
+        broken = next((problem for path in changed if (problem := _why_broken(path))), None)
+        if broken is not None:
+            self._say(f"RELOAD   {names} changed and does not compile; the old code goes on serving\n  {broken}")
+            return
+        begun = time.monotonic()
+        found = self._emulator.reload(self._function.name, keep=self._keep)
+        milliseconds = (time.monotonic() - begun) * 1000
+        if not found:
+            self._say(f"RELOAD   {names} changed; no instance runs, the next event starts one")
+        for reloaded in found:
+            self._say(f"RELOAD   {names} changed → {reloaded.instance}  {reloaded.summary}  {milliseconds:.0f} ms")
+
+    def _look(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        count = 0
+        for root in self._paths:
+            for folder, folders, files in os.walk(root):
+                folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".")]
+                for name in files:
+                    if (
+                        not name.endswith((".py", ".json", ".toml", ".yaml", ".yml"))
+                        and root == self._function.task_root
+                    ):
+                        continue
+                    count += 1
+                    if count > FILES_MOST:
+                        return
+                    path = os.path.join(folder, name)
+                    try:
+                        facts = os.stat(path)
+                    except OSError:
+                        continue
+                    yield path, (facts.st_mtime_ns, facts.st_size)
+            if os.path.isfile(root):
+                facts = os.stat(root)
+                yield root, (facts.st_mtime_ns, facts.st_size)
+
+
+def _why_broken(path: str) -> str | None:
+    """Why a Python file cannot be compiled, or None."""
+    if not path.endswith(".py"):
+        return None
+    try:
+        with open(path, "rb") as file:
+            compile(file.read(), path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    except OSError:
+        return None
+    return None
