@@ -123,7 +123,11 @@ class Opening:
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.failures - FREE_FAILURES - 1, 16))
             self._pause_until_wall = clock.wall() + pause
             self._pause_until_mono = clock.monotonic() + pause
-        what = "its generator method ended without a yield" if isinstance(error, (StopIteration, StopAsyncIteration)) else describe(error)
+        what = (
+            "its generator method ended without a yield"
+            if isinstance(error, (StopIteration, StopAsyncIteration))
+            else describe(error)
+        )
         return ResourceError(f"{self.resource.qualified_name} could not be opened: {what}")
 
     def succeeded(self, opened: Opened) -> None:
@@ -160,7 +164,9 @@ class Opening:
         name = self.resource.name
         if name in path:
             circle = " -> ".join((*path[path.index(name) :], name))
-            raise ResourceError(f"resources need each other in a circle: {circle}; take what they share out into a third one")
+            raise ResourceError(
+                f"resources need each other in a circle: {circle}; take what they share out into a third one"
+            )
 
 
 class _NoTurn:

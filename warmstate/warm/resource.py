@@ -218,8 +218,6 @@ def resource(
             )
         is_async = bool(flags & _ASYNC_GENERATOR)
         kind = AsyncResource if is_async else Resource
-        return kind(
-            method, is_async=is_async, check_after=check_after, max_age=max_age, expires=expires, shared=shared
-        )
+        return kind(method, is_async=is_async, check_after=check_after, max_age=max_age, expires=expires, shared=shared)
 
     return declare if method is None else declare(method)

@@ -78,7 +78,18 @@ class ResourcePool:
             that are async can be used, but not closed or checked from here.
     """
 
-    __slots__ = ("_call", "_clock", "_declarations", "_handler", "_leases", "_lock", "_notices", "_numbers", "_openings", "_retired")
+    __slots__ = (
+        "_call",
+        "_clock",
+        "_declarations",
+        "_handler",
+        "_leases",
+        "_lock",
+        "_notices",
+        "_numbers",
+        "_openings",
+        "_retired",
+    )
 
     def __init__(
         self,
@@ -188,7 +199,9 @@ class ResourcePool:
                     finally:
                         opening.leave()
             except Exception as error:  # noqa: BLE001 - it is tried again where it is used, and fails that invocation there
-                self._notices.warning(f"{opened.resource.qualified_name} could not be renewed after a freeze", error=describe(error))
+                self._notices.warning(
+                    f"{opened.resource.qualified_name} could not be renewed after a freeze", error=describe(error)
+                )
 
     def close_all(self, budget: float) -> list[Overrun]:
         """
@@ -300,7 +313,9 @@ class ResourcePool:
         except BaseException as error:  # noqa: BLE001 - one that fails to close must not keep the others open
             self._notices.warning(f"closing {name} failed", error=describe(error))
         else:
-            self._notices.warning(f"{name} yielded twice: what stands after the second yield never runs; write one yield")
+            self._notices.warning(
+                f"{name} yielded twice: what stands after the second yield never runs; write one yield"
+            )
         with self._lock:
             if opened in self._retired:
                 self._retired.remove(opened)
@@ -329,7 +344,9 @@ class ResourcePool:
         except StopIteration as over:
             return over.value
 
-    def _perform(self, function: Callable[..., Any], arguments: tuple[Any, ...], budget: float | None, subject: object) -> Any:
+    def _perform(
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], budget: float | None, subject: object
+    ) -> Any:
         if budget is None:
             return function(*arguments)
         if _is_async(function):
@@ -351,7 +368,9 @@ class ResourcePool:
                     else:
                         result = await asyncio.wait_for(function(*arguments), budget)
                 except asyncio.TimeoutError as error:  # its own class before Python 3.11
-                    function, arguments, budget, subject = steps.throw(TimeoutError(str(error) or f"it did not end within {budget} s"))
+                    function, arguments, budget, subject = steps.throw(
+                        TimeoutError(str(error) or f"it did not end within {budget} s")
+                    )
                 except BaseException as error:  # noqa: BLE001 - the steps decide what it means
                     function, arguments, budget, subject = steps.throw(error)
                 else:
@@ -434,5 +453,7 @@ def _call_sync(function: Callable[..., Any], *arguments: Any, budget: float | No
         close = getattr(result, "close", None)
         if close is not None:
             close()
-        raise LifecycleError("async resources are checked and closed by a running instance: drive the class with warmstate.testing")
+        raise LifecycleError(
+            "async resources are checked and closed by a running instance: drive the class with warmstate.testing"
+        )
     return result

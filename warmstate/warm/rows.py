@@ -78,7 +78,10 @@ class _OneConnection(diskcache.Cache):  # type: ignore[misc]  # as above
         connection: sqlite3.Connection | None = self.__dict__.get("_connection")
         if connection is None:
             connection = sqlite3.connect(
-                os.path.join(self._directory, diskcache.core.DBNAME), timeout=0, isolation_level=None, check_same_thread=False
+                os.path.join(self._directory, diskcache.core.DBNAME),
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
             )
             self._connection = connection
         return connection
@@ -152,6 +155,11 @@ class Rows:
         """How many rows there are."""
         return len(self._serials)
 
+    @property
+    def live_bytes(self) -> int:
+        """Bytes that the rows themselves take, without pages that deleted ones left."""
+        return int(self._live * 1.05)
+
     def growth(self, nbytes: int) -> int:
         """About how many bytes the file grows when so many are written: pages that deleted rows left are used first."""
         return max(0, int((self._live + nbytes + _ROW_OVERHEAD) * 1.05) - self.nbytes)
@@ -219,12 +227,13 @@ class Rows:
             self._cache._sql("PRAGMA incremental_vacuum(4096)").fetchall()  # noqa: SLF001 - diskcache has no public way
             self._measure()
 
-    def is_sound(self, error: Exception) -> bool:
-        """Whether the database can be used further after `error`."""
+    def is_sound(self, error: Exception, *, patient: bool) -> bool:
+        """Whether the database can be used further after `error`; `patient` if a failing disk may be tried again."""
         if not self._is_ours():
             return False
         connection = self._cache._con  # noqa: SLF001 - diskcache has no public way
-        if is_full(error) or isinstance(error, (SpillLost, TypeError)):
+        passing = patient and isinstance(error, (sqlite3.OperationalError, diskcache.Timeout, OSError))
+        if passing or is_full(error) or isinstance(error, (SpillLost, TypeError)):
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -258,7 +267,9 @@ class Rows:
 
     def _unframe(self, spilled: Spilled, frame: bytes) -> bytes:
         sealed = _DIGEST_BYTES if spilled.sealed else 0
-        expected = _HEADER.pack(_MAGIC, _SEALED if spilled.sealed else 0, spilled.checksum, spilled.serial, spilled.nbytes)
+        expected = _HEADER.pack(
+            _MAGIC, _SEALED if spilled.sealed else 0, spilled.checksum, spilled.serial, spilled.nbytes
+        )
         start = len(expected)
         if len(frame) != start + sealed + spilled.nbytes or frame[:start] != expected:
             raise SpillLost(f"{spilled!r}: the row is not the one that was written")
@@ -272,7 +283,9 @@ class Rows:
     def _digest(self, spilled: Spilled, body: bytes) -> bytes:
         from _blake2 import blake2b
 
-        return blake2b(body, key=self._key, salt=spilled.serial.to_bytes(8, "little"), digest_size=_DIGEST_BYTES).digest()
+        return blake2b(
+            body, key=self._key, salt=spilled.serial.to_bytes(8, "little"), digest_size=_DIGEST_BYTES
+        ).digest()
 
     def _measure(self) -> None:
         if self._fd is not None:

@@ -25,9 +25,12 @@ from warmstate.warm.spilled import FULL, Buffer, Spilled, SpillLost, SpillUnavai
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from warmstate.warm.rows import Rows
+
+    Bytes = TypeVar("Bytes", bytes, memoryview)
 
 __all__ = ["Spill", "SpillLost", "SpillUnavailable", "Spilled"]
 
@@ -47,7 +50,7 @@ class Spill:
 
     Args:
         directory: Where the files live; made anew if it vanished.
-        budget: Bytes it may take on the disk, all overhead included.
+        budget: Bytes it may take on the disk, all overhead included; by default half of what is free, at most 512 MB.
         reserve: Bytes of the file system that it leaves free for the user's own files; by default a twentieth, at most 32 MB.
         clock: Measures the pauses after faults.
         notices: Hears once of each kind of trouble.
@@ -75,14 +78,14 @@ class Spill:
         self,
         directory: str,
         *,
-        budget: int,
+        budget: int | None = None,
         reserve: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
         notices: Notices | None = None,
         files: Files = SYSTEM_FILES,
     ) -> None:
         self._directory = directory
-        self._budget = budget
+        self._budget = _half_of_free(directory, files) if budget is None else budget
         self._reserve = reserve
         self._clock = clock
         self._notices = Notices() if notices is None else notices
@@ -108,6 +111,12 @@ class Spill:
     def nbytes(self) -> int:
         """Bytes it takes on the disk now."""
         return self._large.nbytes + (0 if self._rows is None else self._rows.nbytes)
+
+    def room(self) -> int:
+        """Bytes that it may still take, pages that rows left free included."""
+        with self._lock:
+            taken = self._large.nbytes + (0 if self._rows is None else self._rows.live_bytes)
+            return self._budget - taken
 
     def put(self, key: str, buffers: Sequence[Buffer], *, sealed: bool = False) -> Spilled | None:
         """
@@ -161,7 +170,7 @@ class Spill:
             SpillUnavailable: they cannot be read now; a later attempt may succeed.
         """
         with self._lock:
-            return bytes(self._read(spilled))
+            return self._read(spilled)
 
     def map(self, spilled: Spilled) -> memoryview:
         """
@@ -272,7 +281,7 @@ class Spill:
         self._faults = 0
         return True
 
-    def _read(self, spilled: Spilled) -> bytes | memoryview:
+    def _read(self, spilled: Spilled) -> bytes:
         if spilled.fd is not None:
             return self._guarded(spilled, self._large.read)
         rows = self._rows
@@ -281,7 +290,7 @@ class Spill:
             raise SpillLost(f"{spilled!r}: the database that held it is gone")
         return self._guarded(spilled, rows.read)
 
-    def _guarded(self, spilled: Spilled, read):  # type: ignore[no-untyped-def]
+    def _guarded(self, spilled: Spilled, read: Callable[[Spilled], Bytes]) -> Bytes:
         if os.getpid() != self._pid:
             raise SpillUnavailable("this process is a fork of the one that spilled")
         try:
@@ -318,7 +327,15 @@ class Spill:
         """As `_trouble`; and a database that can no longer be trusted is given up, with all that it held."""
         self._trouble(verb, error)
         rows = self._rows
-        if rows is not None and not rows.is_sound(error):
+        if rows is not None and not rows.is_sound(error, patient=self._faults < FAULTS_IN_A_ROW):
             rows.close()
             self._rows = None
             self.counts["rebuilt"] += 1
+
+
+def _half_of_free(directory: str, files: Files) -> int:
+    try:
+        system = files.statvfs(directory)
+    except OSError:
+        return 0
+    return min(512 * 1024 * 1024, system.f_bavail * system.f_frsize // 2)

@@ -14,14 +14,16 @@ else:
 
 __all__ = ["FULL", "Buffer", "SpillLost", "SpillUnavailable", "Spilled", "is_full"]
 
-FULL = "no room left in {directory} for spilled values: values stay in memory until there is; delete files or raise /tmp"
+FULL = (
+    "no room left in {directory} for spilled values: values stay in memory until there is; delete files or raise /tmp"
+)
 
 
-class SpillLost(Exception):  # noqa: N818 - says what happened, as the errors of warmstate do
+class SpillLost(Exception):
     """Raised when spilled bytes are gone or damaged for good."""
 
 
-class SpillUnavailable(Exception):  # noqa: N818 - as above
+class SpillUnavailable(Exception):
     """Raised when spilled bytes cannot be read now; they may be later."""
 
 

@@ -1,0 +1,68 @@
+"""Single flight: of all who want the same thing made, one makes it and the others wait."""
+
+from __future__ import annotations
+
+import _thread
+
+from warmstate.errors import LifecycleError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+__all__ = ["Flight", "Flights"]
+
+
+class Flights:
+    """The flights under way, by key."""
+
+    __slots__ = ("_lock", "_under_way")
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._under_way: dict[Hashable, Flight] = {}
+
+    def __repr__(self) -> str:
+        return f"<Flights {len(self._under_way)} under way>"
+
+    def flight(self, key: Hashable) -> Flight:
+        """The flight for `key`, to enter as a context manager: one at a time is inside."""
+        with self._lock:
+            flight = self._under_way.get(key)
+            if flight is None:
+                flight = self._under_way[key] = Flight(self, key)
+            flight.passengers += 1
+            return flight
+
+    def landed(self, flight: Flight) -> None:
+        """One passenger is done; the last one ends the flight."""
+        with self._lock:
+            flight.passengers -= 1
+            if not flight.passengers:
+                del self._under_way[flight.key]
+
+
+class Flight:
+    """The turn to make one thing."""
+
+    __slots__ = ("_flights", "_lock", "_owner", "key", "passengers")
+
+    def __init__(self, flights: Flights, key: Hashable) -> None:
+        self._flights = flights
+        self._lock = _thread.allocate_lock()
+        self._owner = 0
+        self.key = key
+        self.passengers = 0
+
+    def __enter__(self) -> None:
+        if self._owner == _thread.get_ident():
+            self._flights.landed(self)
+            name = self.key[-1] if isinstance(self.key, tuple) else self.key
+            raise LifecycleError(f"the factory of {name!r} asks for {name!r} itself, so it would wait for its own end")
+        self._lock.acquire()
+        self._owner = _thread.get_ident()
+
+    def __exit__(self, *_: object) -> None:
+        self._owner = 0
+        self._lock.release()
+        self._flights.landed(self)
