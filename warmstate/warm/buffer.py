@@ -261,7 +261,12 @@ class Buffer(Generic[T]):
             # What was appended and flushed within one unit is never written, only its ids are.
             start = max(self._committed, self._done)
             since = self._since[start][0] if start < len(self._since) else 0.0
-            return self._present(start, len(self._items)), self._ids[start:], since, min(self._done, self._committed)
+            return self._present(start, len(self._items)), self._ids[start:], since, self.leaving
+
+    @property
+    def leaving(self) -> int:
+        """How many committed items leave with the next commit."""
+        return min(self._done, self._committed)
 
     def skipped_ids(self) -> list[str | int]:
         """The ids of items that were appended and flushed within one unit: known, and never held by a commit."""
