@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = "str | tuple[Space, str]"
 
-__all__ = ["ENTRY_BYTES", "LEFT_BYTES", "Entry", "Expiry", "Key", "Space"]
+__all__ = ["ENTRY_BYTES", "LEFT_BYTES", "Entry", "Expiry", "Key", "Space", "name_of"]
 
 if not TYPE_CHECKING:
     Key = object
@@ -103,6 +103,13 @@ class Entry:
         self.mapped = mapped
         self.value = None
 
+    def arrive(self, value: object) -> None:
+        """The value is in memory again."""
+        self.value = value
+        self.spilled = None
+        self.decode = None
+        self.mapped = False
+
     def info(self, tier: str, clock: Clock) -> dict[str, object]:
         """Tier, bytes, seconds and counts as plain values; never the value."""
         return {
@@ -114,3 +121,8 @@ class Entry:
             "dirty": self.spilled is None,
             "pinned": self.pinned,
         }
+
+
+def name_of(key: Key) -> str:
+    """The name that the user gave a key."""
+    return key if isinstance(key, str) else key[1]

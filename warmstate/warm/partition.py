@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from _collections_abc import MutableMapping
 
-from warmstate.warm.sizes import size_of
+from warmstate.warm.sizes import estimate
+from warmstate.warm.tiers import MISSING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     Value = TypeVar("Value")
 
 __all__ = ["Partition"]
-
-_MISSING: Any = object()
 
 
 class Partition(MutableMapping[str, object] if TYPE_CHECKING else MutableMapping):  # type: ignore[misc]
@@ -45,30 +44,30 @@ class Partition(MutableMapping[str, object] if TYPE_CHECKING else MutableMapping
         return self._store._fetch(self._key(key))
 
     def __setitem__(self, key: str, value: object) -> None:
-        self._store._put(self._key(key), value, size_of(value))
+        self._store._tiers.put(self._key(key), value, estimate(value))
 
     def __delitem__(self, key: str) -> None:
-        self._store._delete(self._key(key))
+        if not self._store._tiers.remove(self._key(key)):
+            raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._store._has(self._key(key))
+        return isinstance(key, str) and self._store._tiers.has(self._key(key))
 
     def __iter__(self) -> Iterator[str]:
         self._store._refuse_foreign(self._space)
-        return iter(self._store._names(self._space))
+        return iter(self._store._tiers.names(self._space))
 
     def __len__(self) -> int:
         self._store._refuse_foreign(self._space)
-        return len(self._store._names(self._space))
+        return len(self._store._tiers.names(self._space))
 
     def set(self, key: str, value: object, *, ttl: float | None = None, pin: bool = False) -> None:
         """As `StateStore.set`."""
-        self._store._put(self._key(key), value, size_of(value), ttl=ttl, pin=pin)
+        self._store._tiers.put(self._key(key), value, estimate(value), ttl=ttl, pin=pin)
 
-    def pop(self, key: str, default: Any = _MISSING) -> Any:
+    def pop(self, key: str, default: Any = MISSING) -> Any:
         """As `StateStore.pop`."""
-        value = self._store._pop(self._key(key), _MISSING if default is _MISSING else default)
-        return value
+        return self._store._pop(self._key(key), default)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """As `StateStore.setdefault`."""

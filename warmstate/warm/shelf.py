@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from _collections import OrderedDict
 from itertools import islice
 
 from warmstate.warm.entries import Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import OrderedDict
     from collections.abc import Iterator
+    from typing import Any
 
     from warmstate.warm.entries import Key, Space
+else:
+    from _collections import OrderedDict  # `collections` itself costs a millisecond of a cold start
 
 __all__ = ["Shelf"]
 
@@ -22,7 +25,8 @@ class _Mark:
     __slots__ = ()
 
 
-MARK = _Mark()
+MARK: Any = _Mark()
+_NO_ENTRY = Entry(None, 0, 0, 0.0, None)
 _TIMED_AT_ONCE = 200
 
 
@@ -30,29 +34,34 @@ class Shelf:
     """
     `resident` and `spilled` entries by key, least recently used first; `pinned_bytes` is what may not leave memory.
 
-    `resident` may hold MARK as a key, which stands for no entry.
+    `resident` may hold MARK as a key, which stands for no entry. `is_divided` says that some keys are in partitions.
     """
 
-    __slots__ = ("pinned_bytes", "resident", "spilled", "timed")
+    __slots__ = ("is_divided", "pinned_bytes", "resident", "spilled", "timed")
 
     def __init__(self) -> None:
         self.resident: OrderedDict[Key, Entry] = OrderedDict()
         self.spilled: OrderedDict[Key, Entry] = OrderedDict()
         self.timed: OrderedDict[Key, None] = OrderedDict()
         self.pinned_bytes = 0
+        self.is_divided = False
 
     def __repr__(self) -> str:
         return f"<Shelf {len(self.resident)} in memory, {len(self.spilled)} in /tmp>"
 
-    @property
-    def count(self) -> int:
-        """How many keys there are in both tiers."""
-        return len(self.resident) + len(self.spilled) - (MARK in self.resident)
+    def names(self) -> list[str]:
+        """All keys of a shelf that is not divided."""
+        names = [*self.resident, *self.spilled]
+        if MARK in self.resident:
+            names.remove(MARK)
+        return names  # type: ignore[return-value]  # on a shelf that is not divided keys are names
 
     def add(self, key: Key, entry: Entry) -> None:
         """Put an entry that is on no shelf at the end of its tier."""
         if entry.expiry is not None:
             self.timed[key] = None
+        if not isinstance(key, str):
+            self.is_divided = True
         if entry.spilled is not None:
             self.spilled[key] = entry
             return
@@ -88,16 +97,16 @@ class Shelf:
 
     def mark(self) -> None:
         """What is used from here on was used since the mark."""
-        self.resident.pop(MARK, None)  # type: ignore[arg-type]  # the one key that is no key
-        self.resident[MARK] = None  # type: ignore[index, assignment]  # as above
+        self.resident.pop(MARK, None)
+        self.resident[MARK] = _NO_ENTRY
 
-    def used_since_mark(self) -> list[tuple[Key, Entry]]:
+    def used_since_mark(self) -> list[Entry]:
         """The resident entries that were used since the mark, most recent first."""
-        used: list[tuple[Key, Entry]] = []
+        used: list[Entry] = []
         for key in reversed(self.resident):
             if key is MARK:
                 break
-            used.append((key, self.resident[key]))
+            used.append(self.resident[key])
         return used
 
     def some_timed(self) -> list[Key]:

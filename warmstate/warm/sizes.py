@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sized
     from typing import Any
 
-__all__ = ["CANNOT_CHANGE", "ResidentGuard", "resident_bytes", "size_of"]
+__all__ = ["CANNOT_CHANGE", "ResidentGuard", "estimate", "resident_bytes"]
 
 CANNOT_CHANGE = frozenset((bytes, str, int, float, bool, complex, type(None)))
 """Types whose values never change in place, so neither do their sizes."""
@@ -30,7 +30,7 @@ _UNSEEN = 64  # bytes assumed for an object that was not looked at any more
 _MALLOC_STEP = 16  # both of CPython's allocators round up to this
 
 
-def size_of(value: object) -> int:
+def estimate(value: object) -> int:
     """Bytes of memory that `value` and all it refers to take, about; shared parts count once."""
     kind = type(value)
     if kind is bytes:

@@ -113,7 +113,3 @@ def _is_plain_tree(root: object) -> bool:
 
 
 _CONTAINERS = _SEQUENCES | {dict}
-
-
-def _encode_by_codec(value: object) -> Encoded | None:
-    return None
