@@ -1,0 +1,77 @@
+"""From the configured handler name to the class or function, as the stock runtime resolves it and a little further."""
+
+from __future__ import annotations
+
+import sys
+
+from warmstate.errors import (
+    BuiltInModuleConflict,
+    HandlerImportError,
+    HandlerNotFound,
+    HandlerSyntaxError,
+    MalformedHandlerName,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["load_handler", "split_name"]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """
+    Module and attribute path of `module.Class`, `module:Class`, `package/module.function` or `package.module.function`.
+
+    Raises:
+        MalformedHandlerName: one of the two parts is missing.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        module, _, attribute = name.rpartition(".")
+    module = module.replace("/", ".").strip(".")
+    if not module or not attribute or ".." in module:
+        raise MalformedHandlerName(
+            f"Bad handler {name!r}: it must name a module and what is in it, as in app.Handler, app:Handler or "
+            "package/module.function."
+        )
+    return module, attribute
+
+
+def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
+    """
+    Import the module of the handler `name` and return what it names.
+
+    Raises:
+        MalformedHandlerName: see `split_name`.
+        BuiltInModuleConflict: the module's name is taken by a module of the interpreter.
+        HandlerImportError: the module, or one that it imports, cannot be found or imported.
+        HandlerSyntaxError: the module, or one that it imports, is not valid Python.
+        HandlerNotFound: the module has nothing of that name, or what it has cannot be called.
+    """
+    module_name, attribute = split_name(name)
+    if module_name.partition(".")[0] in sys.builtin_module_names:
+        raise BuiltInModuleConflict(
+            f"Cannot use built-in module {module_name} as a handler module: rename the file, Python finds its own first."
+        )
+    try:
+        __import__(module_name)
+    except ImportError as error:
+        raise HandlerImportError(f"Unable to import module '{module_name}': {error}") from error
+    except SyntaxError as error:
+        raise HandlerSyntaxError(
+            f"Syntax error in module '{module_name}': {error.msg} ({error.filename}, line {error.lineno})"
+        ) from error
+    target: Any = sys.modules[module_name]
+    for part in attribute.split("."):
+        try:
+            target = getattr(target, part)
+        except AttributeError:
+            raise HandlerNotFound(f"Handler '{attribute}' missing on module '{module_name}'") from None
+    if not callable(target):
+        raise HandlerNotFound(
+            f"Handler '{attribute}' on module '{module_name}' is a {type(target).__name__}, which cannot be called: name a "
+            "function, or a subclass of StatefulHandler."
+        )
+    return target  # type: ignore[no-any-return]

@@ -1,0 +1,337 @@
+"""
+The custom runtime: one process, its instance, and the loop that feeds it.
+
+    next → invoke → post → finish → next
+
+1. The loop asks for an event, lets the instance answer it, posts the answer and lets the instance settle; nothing else.
+2. `next` is never timed out. What the platform answers to it and to a post leads to what `_ask` and `_took` say.
+3. The process ends in one place, `_leave`, whatever the reason.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+
+from warmstate.errors import EventRefused, HandlerError, TransportError, UnanswerableEvent
+from warmstate.hosts.extension import SilentExtension
+from warmstate.hosts.loader import load_handler
+from warmstate.hosts.logs import HostNotices, follow_logging, open_log
+from warmstate.hosts.module_path import arrange
+from warmstate.hosts.transport import NativeTransport
+from warmstate.hosts.watcher import Terminated, Watcher
+from warmstate.instance import Instance
+from warmstate.lifecycle.clock import SYSTEM_CLOCK
+from warmstate.lifecycle.environment import Environment
+from warmstate.lifecycle.events import Init, Shutdown
+from warmstate.lifecycle.marker import claim
+from warmstate.lifecycle.thaw import BEAT, FreezeDetector
+from warmstate.wire.failure import failure_from
+from warmstate.wire.runtime_api import (
+    Failure,
+    StreamedSuccess,
+    error_request,
+    init_error_request,
+    next_request,
+    parse_next,
+    response_request,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from warmstate.closing import ShutdownReport
+    from warmstate.hosts.logs import Log
+    from warmstate.hosts.transport import Reply
+    from warmstate.instance import Answer
+    from warmstate.lifecycle.events import ShutdownReason, Thaw
+    from warmstate.lifecycle.marker import Claim
+    from warmstate.wire.runtime_api import Invocation
+
+__all__ = ["main", "run"]
+
+_ON_DEMAND_INIT = 10.0
+_LONG_INIT = 130.0
+"""Seconds that init may take: on demand, and prepared ahead (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html)."""
+_TRIES = 5
+_BACK_OFF = 0.1
+"""`next` is tried this often when it fails, 0.1 s, 0.2 s, 0.4 s ... apart; then the process ends and the platform starts another."""
+_MOST_UNANSWERABLE = 3
+_NEXT = next_request()
+
+
+def main() -> NoReturn:
+    """Run the handler that `_HANDLER` names; what `bootstrap` calls. Never returns."""
+    _Process(None).run()
+
+
+def run(target: type[Any] | Callable[[Any, Any], object]) -> NoReturn:
+    """
+    Run `target` as the handler of this process, for programs that own their `main`.
+
+        if __name__ == "__main__":
+            run(Timelapse)
+
+    Call it on the main thread, in a process whose environment has `AWS_LAMBDA_RUNTIME_API`. Never returns.
+    """
+    _Process(target).run()
+
+
+class _Process:
+    """This process, from its environment to its end."""
+
+    def __init__(self, target: type[Any] | Callable[[Any, Any], object] | None) -> None:
+        self._target = target
+        self._pid = os.getpid()
+        self._started = time.monotonic()
+
+    def run(self) -> NoReturn:
+        """Init, then the loop."""
+        self._log: Log = open_log()
+        try:
+            environment = Environment.from_mapping(os.environ)
+            self._log = open_log(environment, os.environ)
+            self._notices = HostNotices.for_environment(self._log, environment)
+            self._transport = _transport(environment)
+        except BaseException as error:  # noqa: BLE001 - reported, then the process ends
+            self._fail_init(error, os.environ.get("AWS_LAMBDA_RUNTIME_API", ""))
+        self._environment = environment
+        # What the process before left is read before the handler's code can touch /tmp.
+        self._claim: Claim = claim(environment.tmp, environment=environment, notices=self._notices)
+        self._claim.write("init")
+        try:
+            self._begin()
+        except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
+            self._fail_init(error, environment.runtime_api)
+        self._loop()
+
+    # ---- init
+
+    def _begin(self) -> None:
+        environment = self._environment
+        self._detector = FreezeDetector()
+        self._idle_since = 0.0
+        self._watcher = Watcher(
+            budget=environment.shutdown_budget,
+            dump_before=environment.dump_stacks,
+            near_deadline=self._near_deadline,
+            take_over=self._take_over,
+            on_sigterm=lambda: self._claim.say("term"),
+        )
+        self._watcher.start()
+        self._extension = SilentExtension(self._transport.separate())
+        if environment.extension:
+            self._extension.register()
+        target = self._target
+        if target is None:
+            arrange(environment.task_root)
+            follow_logging(self._log, environment.log_level)
+            target = load_handler(environment.handler)
+        self._instance = Instance(
+            target, environment, directory=self._claim.directory, clock=SYSTEM_CLOCK, notices=self._notices
+        )
+        prepared_ahead = environment.initialization_type != "on-demand"
+        predecessor = self._claim.predecessor
+        self._instance.init(
+            Init(
+                self._claim.start,
+                self._claim.generation,
+                self._claim.reset_reason,
+                (_LONG_INIT if prepared_ahead else _ON_DEMAND_INIT) - (time.monotonic() - self._started),
+                self._claim.fence,
+            ),
+            interrupted=predecessor.request_id if predecessor is not None and predecessor.phase == "invoke" else None,
+        )
+        if environment.initialization_type == "snap-start":
+            from warmstate.hosts.snapstart import pass_through_snapshot
+
+            pass_through_snapshot(self._transport, self._instance, self._claim)
+        # What init made lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    def _fail_init(self, error: BaseException, runtime_api: str) -> NoReturn:
+        failure = failure_from(error)
+        if isinstance(error, HandlerError) and error.wire_type != "Runtime.UserCodeSyntaxError":
+            pass
+        self._log.failure(failure)
+        try:
+            transport = getattr(self, "_transport", None) or NativeTransport(runtime_api)
+            transport.post(init_error_request(failure))
+        except (TransportError, ValueError):
+            pass  # the log has it; the platform will see the exit
+        self._leave(1)
+
+    # ---- the loop
+
+    def _loop(self) -> NoReturn:
+        claim = self._claim
+        instance = self._instance
+        watcher = self._watcher
+        environment = self._environment
+        unanswerable = 0
+        traced = False
+        while True:
+            claim.write("next")
+            reply, thaw = self._ask()
+            try:
+                invocation = parse_next(
+                    reply.headers, reply.body, now_ms=int(time.time() * 1000), default_timeout=environment.timeout
+                )
+                if reply.too_large:
+                    raise EventRefused("The event is larger than the platform's limit and was not read.", invocation)
+            except EventRefused as error:
+                self._post(error_request(error.invocation, failure_from(error, request_id=error.invocation.request_id)))
+                continue
+            except UnanswerableEvent as error:
+                self._notices.error(str(error))
+                unanswerable += 1
+                if unanswerable >= _MOST_UNANSWERABLE:
+                    self._leave(1)
+                continue
+            unanswerable = 0
+            claim.write("invoke", invocation.request_id, invocation.deadline_ms)
+            if invocation.trace_id is not None:
+                os.environ["_X_AMZN_TRACE_ID"] = invocation.trace_id
+                traced = True
+            elif traced:
+                os.environ.pop("_X_AMZN_TRACE_ID", None)
+                traced = False
+            if invocation.deadline_trusted:
+                watcher.begin(time.monotonic() + invocation.deadline_ms / 1000.0 - time.time())
+            answer = instance.invoke(invocation, thaw=thaw)
+            if os.getpid() != self._pid:
+                os._exit(70)  # a child that the handler forked came back here: two loops would answer
+            accepted = self._answer(invocation, answer)
+            instance.finish(answer, accepted=accepted)
+            watcher.end()
+            claim.answered()
+            if watcher.terminated:
+                self._shut_down("timeout" if time.time() * 1000.0 >= invocation.deadline_ms - 100 else "spindown")
+            if answer.wants_reset:
+                instance.shutdown(Shutdown("failure", environment.shutdown_budget))
+                self._leave(1)
+            self._idle_since = time.time()
+            if not watcher.is_installed():
+                self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")
+                watcher.install()
+
+    def _ask(self) -> tuple[Reply, Thaw | None]:
+        """The next event, and the freeze that ended just before it."""
+        watcher = self._watcher
+        detector = self._detector
+        failures = 0
+        while True:
+            detector.enter(time.time(), time.monotonic())
+            try:
+                watcher.waiting = True
+                if watcher.terminated:
+                    raise Terminated
+                reply = self._transport.get(_NEXT, self._beat)
+                watcher.waiting = False
+            except Terminated:
+                watcher.waiting = False
+                self._shut_down("spindown")
+            except TransportError as error:
+                watcher.waiting = False
+                problem = str(error)
+            else:
+                if reply.status == 200:
+                    return reply, detector.leave(time.time(), time.monotonic(), self._idle_since)
+                problem = f"The Runtime API answered {reply.status} to next: {reply.body[:200]!r}"
+                if reply.status == 500:
+                    self._notices.error(problem)
+                    self._leave(1)
+            failures += 1
+            if failures >= _TRIES:
+                self._notices.error(f"{problem} Tried {failures} times; this process ends.")
+                self._leave(1)
+            time.sleep(_BACK_OFF * 2.0 ** (failures - 1))
+
+    def _beat(self) -> None:
+        self._detector.beat(time.time(), time.monotonic())
+        self._extension.keep_asking()
+
+    def _answer(self, invocation: Invocation, answer: Answer) -> bool:
+        """Post the outcome; False when the platform refused it as too late."""
+        outcome = answer.outcome
+        if isinstance(outcome, StreamedSuccess):
+            from warmstate.hosts.streams import send_stream
+
+            return self._took(send_stream(self._transport, invocation, outcome, self._notices))
+        if isinstance(outcome, Failure):
+            self._log.failure(outcome, answer.context)
+            return self._post(error_request(invocation, outcome))
+        return self._post(response_request(invocation, outcome))
+
+    def _post(self, request: Any) -> bool:
+        try:
+            return self._took(self._transport.post(request))
+        except TransportError as error:
+            # Whether it arrived is unknown, and an answer is never sent twice.
+            self._notices.error(f"The answer may be lost: {error}")
+            return False
+
+    def _took(self, reply: Reply | None) -> bool:
+        if reply is None:
+            return False
+        if reply.status < 300:
+            return True
+        problem = f"The Runtime API answered {reply.status} to an answer: {reply.body[:200]!r}"
+        if reply.status == 500:
+            self._notices.error(problem)
+            self._leave(1)
+        self._notices.warning(problem)
+        return reply.status != 410
+
+    # ---- the end
+
+    def _near_deadline(self) -> None:
+        fd = self._log.plain_fd
+        if fd is not None:
+            import faulthandler
+
+            self._notices.warning("The deadline is near; what every thread does now follows.")
+            faulthandler.dump_traceback(fd, all_threads=True)
+        self._instance.before_timeout()
+
+    def _shut_down(self, reason: ShutdownReason) -> NoReturn:
+        """The last steps, on the main thread after SIGTERM."""
+        if not self._watcher.main_is_free():
+            while True:  # the watcher has them, and ends the process
+                time.sleep(1.0)
+        self._instance.shutdown(Shutdown(reason, self._watcher.seconds_left()), finished=self._finished)
+        self._leave(0)
+
+    def _take_over(self, reason: ShutdownReason, seconds_left: float) -> None:
+        """The last steps, on the watcher's thread while a handler still runs."""
+        self._instance.shutdown(
+            Shutdown(reason, seconds_left, interrupted=True), overlapping=True, finished=self._finished
+        )
+
+    def _finished(self, report: ShutdownReport) -> None:
+        self._leave(0, word="term" if report.interrupted else "exit")
+
+    def _leave(self, code: int, *, word: str = "exit") -> NoReturn:
+        claimed: Claim | None = getattr(self, "_claim", None)
+        if claimed is not None and word == "exit":
+            claimed.close("exit")
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (AttributeError, ValueError, OSError):
+                pass  # closed, or replaced by the user's own
+        # Threads of the user must not hold up the end, and the platform counts nothing that runs after it.
+        os._exit(code)
+
+
+def _transport(environment: Environment) -> NativeTransport:
+    if environment.transport == "requests":
+        from warmstate.hosts.transport_requests import RequestsTransport
+
+        return RequestsTransport(environment.runtime_api)
+    return NativeTransport(environment.runtime_api, beat=BEAT)

@@ -1,0 +1,59 @@
+"""A streamed answer, chunk by chunk: the platform's slowness reaches the handler, the handler's failure the caller."""
+
+from __future__ import annotations
+
+from warmstate.errors import TransportError
+from warmstate.wire.failure import failure_from
+from warmstate.wire.streaming import LAST_CHUNK, chunk_head, error_trailers, streamed_request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from warmstate.hosts.transport import NativeTransport, Reply
+    from warmstate.lifecycle.notices import Notices
+    from warmstate.wire.runtime_api import Invocation, StreamedSuccess
+
+__all__ = ["send_stream"]
+
+
+def send_stream(
+    transport: NativeTransport, invocation: Invocation, streamed: StreamedSuccess, notices: Notices
+) -> Reply | None:
+    """
+    Send the chunks as they come, and the terminating one only when the handler's code is over and committed.
+
+    A handler that fails after the first byte ends the body with the two error trailers.
+    When the client or the platform no longer reads, the generator is closed, so that its `finally` blocks run.
+    Returns the platform's reply, or None when there was none.
+    """
+    chunks = streamed.chunks
+    try:
+        stream = transport.open_stream(streamed_request(invocation, streamed))
+    except TransportError as error:
+        _close(chunks)
+        notices.error(f"The streamed answer could not be begun: {error}")
+        return None
+    end = LAST_CHUNK
+    try:
+        while True:
+            try:
+                chunk = next(chunks)
+            except StopIteration:
+                break
+            except BaseException as error:  # noqa: BLE001 - user code may raise anything
+                end = error_trailers(failure_from(error, request_id=invocation.request_id))
+                break
+            if chunk:
+                stream.send(chunk_head(len(chunk)) + chunk + b"\r\n")
+        return stream.finish(end)
+    except TransportError as error:
+        notices.warning(f"The streamed answer was cut off, nobody reads it: {error}")
+        return None
+    finally:
+        stream.close()
+        _close(chunks)
+
+
+def _close(chunks: object) -> None:
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,458 @@
+"""
+The native client of the Runtime API: one kept connection, as few steps per invocation as Python allows.
+
+1. `next` has no timeout and is not retried, except once when a kept connection turns out closed before any byte came.
+2. The receive timeout is only a beat: it wakes the waiting thread at 8 Hz so that a freeze can be told from idling.
+3. Before a POST the connection is peeked at for its end, since a POST whose bytes were sent is never sent again.
+4. Answers are read strictly, see `http11`; what is ambiguous is a `TransportError` and costs the connection.
+"""
+
+from __future__ import annotations
+
+import _socket
+from _struct import pack
+
+from warmstate.errors import ConfigurationError, TransportError
+from warmstate.hosts.http11 import CHUNKED, body_length, parse_head
+from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NativeTransport", "Reply", "parse_address"]
+
+_MOST_HEAD = 256 * 1024
+_RECEIVE = 64 * 1024
+_USER_AGENT = "warmstate/0.1"
+
+
+def parse_address(runtime_api: str) -> tuple[str, int, str]:
+    """
+    Host, port and path prefix of `AWS_LAMBDA_RUNTIME_API`; cargo-lambda's server has a path in it.
+
+    Raises:
+        ConfigurationError: the text is no `host:port` or `host:port/path`.
+    """
+    text = runtime_api.removeprefix("http://").rstrip("/")
+    authority, slash, path = text.partition("/")
+    host, colon, port = authority.rpartition(":")
+    if not colon:
+        host, port = authority, "80"
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ConfigurationError(
+            f"AWS_LAMBDA_RUNTIME_API is {runtime_api!r}; it must be host:port, as the platform sets it for a runtime."
+        )
+    return host, int(port), slash + path
+
+
+class Reply:
+    """What the Runtime API answered: `status`, `headers` with lower-case names, `body`; `too_large` when that was not read."""
+
+    __slots__ = ("body", "headers", "status", "too_large")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes, *, too_large: bool = False) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.too_large = too_large
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}, {len(self.body)} bytes>"
+
+
+class NativeTransport:
+    """
+    Speaks HTTP/1.1 with the Runtime API over one connection.
+
+    Args:
+        runtime_api: `AWS_LAMBDA_RUNTIME_API`.
+        beat: Seconds between calls of `on_beat` while a reply is waited for.
+    """
+
+    __slots__ = ("_beat", "_buffer", "_family", "_heads", "_host", "_port", "_prefix", "_socket", "_suffix")
+
+    def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
+        self._host, self._port, self._prefix = parse_address(runtime_api)
+        self._family = _socket.AF_INET6 if ":" in self._host else _socket.AF_INET
+        self._beat = pack("@ll", int(beat), int(beat % 1 * 1_000_000))
+        self._socket: _socket.socket | None = None
+        self._buffer = b""
+        authority = f"[{self._host}]" if ":" in self._host else self._host
+        self._suffix = f" HTTP/1.1\r\nHost: {authority}:{self._port}\r\nUser-Agent: {_USER_AGENT}\r\n".encode()
+        self._heads: dict[str, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"<NativeTransport to {self._host}:{self._port}{', connected' if self._socket else ''}>"
+
+    def get(self, request: Request, on_beat: Callable[[], None] | None = None) -> Reply:
+        """
+        Send a request without a body and wait for its reply, for ever if need be.
+
+        Raises:
+            TransportError: the connection cannot be made, broke, or what came is no answer.
+        """
+        head = self._heads.get(request.path)
+        if head is None:
+            head = self._head(request) + b"\r\n"
+            if not request.headers:
+                self._heads[request.path] = head
+        fresh = self._socket is None
+        connection = self._connected()
+        try:
+            connection.sendall(head)
+            return self._read(connection, on_beat)
+        except _ClosedBeforeReply as closed:
+            self.close()
+            if fresh:
+                raise TransportError("The Runtime API closed the connection without an answer.") from closed
+        except OSError as error:
+            self.close()
+            if fresh or isinstance(error, TransportError):
+                raise _as_transport_error(error) from error
+        # A kept connection had died while nobody looked. Not one byte came back, so nothing was delivered over it.
+        connection = self._connected()
+        try:
+            connection.sendall(head)
+            return self._read(connection, on_beat)
+        except (OSError, _ClosedBeforeReply) as error:
+            self.close()
+            raise _as_transport_error(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def post(self, request: Request) -> Reply:
+        """
+        Send a request with its body once and read the reply.
+
+        Raises:
+            TransportError: the connection cannot be made, broke, or what came is no answer.
+        """
+        body = request.body
+        head = self._head(request) + b"Content-Length: %d\r\n\r\n" % len(body)
+        connection = self._peeked()
+        try:
+            if len(body) <= _RECEIVE:
+                connection.sendall(head + body)
+            else:
+                connection.sendall(head)
+                connection.sendall(body)
+        except OSError as error:
+            # A server may refuse a large body before it has read it all: its answer is then there to be read.
+            try:
+                return self._read(connection, None)
+            except (OSError, _ClosedBeforeReply):
+                self.close()
+                raise _as_transport_error(error) from error
+        try:
+            return self._read(connection, None)
+        except (OSError, _ClosedBeforeReply) as error:
+            self.close()
+            raise _as_transport_error(error) from error
+
+    def open_stream(self, request: Request) -> Stream:
+        """
+        Send the head of a streamed request on a connection of its own; see `Stream`.
+
+        Raises:
+            TransportError: the connection cannot be made.
+        """
+        other = self.separate()
+        other.send_unread(request)
+        return Stream(other)
+
+    def separate(self) -> NativeTransport:
+        """Another transport to the same Runtime API, with a connection of its own."""
+        other = NativeTransport.__new__(NativeTransport)
+        for name in ("_beat", "_family", "_host", "_port", "_prefix", "_suffix"):
+            setattr(other, name, getattr(self, name))
+        other._socket = None
+        other._buffer = b""
+        other._heads = {}
+        return other
+
+    def send_unread(self, request: Request) -> int:
+        """
+        Send a request without waiting for its reply, and return the connection's descriptor.
+
+        Raises:
+            TransportError: the connection cannot be made.
+        """
+        connection = self._connected()
+        try:
+            connection.sendall(self._head(request) + b"\r\n")
+        except OSError as error:
+            self.close()
+            raise _as_transport_error(error) from error
+        return connection.fileno()
+
+    def send(self, data: bytes) -> None:
+        """
+        Send more of a body whose head went out with `send_unread`.
+
+        Raises:
+            TransportError: the connection broke.
+        """
+        try:
+            self._connected().sendall(data)
+        except OSError as error:
+            raise _as_transport_error(error) from error
+
+    def read_reply(self) -> Reply:
+        """
+        Read the reply to what was sent piece by piece.
+
+        Raises:
+            TransportError: the connection broke, or what came is no answer.
+        """
+        try:
+            return self._read(self._connected(), None)
+        except (OSError, _ClosedBeforeReply) as error:
+            self.close()
+            raise _as_transport_error(error) from error
+
+    def is_closed(self) -> bool:
+        """Whether the peer ended the connection, or there is none."""
+        connection = self._socket
+        if connection is None:
+            return True
+        try:
+            return connection.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        """End the connection; the next call makes a new one."""
+        connection, self._socket = self._socket, None
+        self._buffer = b""
+        if connection is not None:
+            try:
+                connection.close()
+            except OSError:
+                pass
+
+    # ---- below: one connection
+
+    def _head(self, request: Request) -> bytes:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
+        return f"{request.method} {self._prefix}{request.path}".encode() + self._suffix + lines.encode("latin-1", "replace")
+
+    def _connected(self) -> _socket.socket:
+        if self._socket is None:
+            self._socket = self._connect()
+        return self._socket
+
+    def _peeked(self) -> _socket.socket:
+        connection = self._socket
+        if connection is not None:
+            try:
+                connection.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return connection  # silent and open, as it should be
+            except OSError:
+                pass
+            self.close()  # ended, or the peer said something unasked: neither can carry an answer
+        return self._connected()
+
+    def _connect(self) -> _socket.socket:
+        try:
+            found = _socket.getaddrinfo(self._host, self._port, 0, _socket.SOCK_STREAM)
+        except OSError as error:
+            raise TransportError(f"The Runtime API's host {self._host!r} is not known: {error}") from error
+        problem: OSError | None = None
+        for family, kind, protocol, _, address in found:
+            # SOCK_CLOEXEC: a child that the handler starts must not hold the runtime's connection open.
+            connection = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, protocol)
+            try:
+                connection.setblocking(True)  # whatever default timeout the user's code has set
+                connection.connect(address)
+                connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+                connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._beat)
+            except OSError as error:
+                connection.close()
+                problem = error
+            else:
+                return connection
+        raise TransportError(f"The Runtime API at {self._host}:{self._port} cannot be reached: {problem}") from problem
+
+    def _read(self, connection: _socket.socket, on_beat: Callable[[], None] | None) -> Reply:
+        receive = connection.recv
+        data = self._buffer
+        self._buffer = b""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                break
+            if len(data) > _MOST_HEAD:
+                raise TransportError(f"The Runtime API sent more than {_MOST_HEAD} bytes of headers.")
+            try:
+                piece = receive(_RECEIVE)
+            except BlockingIOError:
+                if on_beat is not None:
+                    on_beat()
+                continue
+            if not piece:
+                if data:
+                    raise TransportError("The Runtime API closed the connection in the middle of an answer's headers.")
+                raise _ClosedBeforeReply
+            data = data + piece if data else piece
+        status, headers = parse_head(data[:end])
+        if status == 100:  # an interim answer nobody asked for
+            self._buffer = data[end + 4 :]
+            return self._read(connection, on_beat)
+        length = body_length(status, headers)
+        rest = data[end + 4 :]
+        if length >= 0:
+            if length > MAX_EVENT_BYTES:
+                self.close()
+                return Reply(status, headers, b"", too_large=True)
+            if len(rest) >= length:
+                self._buffer = rest[length:]
+                body = rest[:length] if len(rest) > length else rest
+            else:
+                body = self._read_exactly(connection, rest, length)
+        elif length == CHUNKED:
+            chunked = self._read_chunks(connection, rest)
+            if chunked is None:
+                self.close()
+                return Reply(status, headers, b"", too_large=True)
+            body = chunked
+        else:
+            body = self._read_to_end(connection, rest)
+            self.close()
+            if len(body) > MAX_EVENT_BYTES:
+                return Reply(status, headers, b"", too_large=True)
+        if "connection" in headers and headers["connection"].lower() == "close":
+            self.close()
+        return Reply(status, headers, body)
+
+    def _more(self, connection: _socket.socket) -> bytes:
+        while True:
+            try:
+                piece = connection.recv(_RECEIVE)
+            except BlockingIOError:
+                continue
+            if not piece:
+                raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
+            return piece
+
+    def _read_exactly(self, connection: _socket.socket, begin: bytes, length: int) -> bytes:
+        body = bytearray(length)
+        body[: len(begin)] = begin
+        at = len(begin)
+        with memoryview(body) as view:
+            while at < length:
+                try:
+                    count = connection.recv_into(view[at:])
+                except BlockingIOError:
+                    continue
+                if not count:
+                    raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
+                at += count
+        return bytes(body)
+
+    def _read_chunks(self, connection: _socket.socket, data: bytes) -> bytes | None:
+        chunks: list[bytes] = []
+        total = 0
+        while True:
+            while (end := data.find(b"\r\n")) < 0:
+                if len(data) > 4096:
+                    raise TransportError("The Runtime API sent a broken chunk of a body.")
+                data += self._more(connection)
+            text = data[:end].split(b";", 1)[0].strip()
+            try:
+                size = int(text, 16) if text.isalnum() and len(text) <= 8 else -1
+            except ValueError:
+                size = -1
+            if size < 0:
+                raise TransportError(f"The Runtime API sent a chunk of size {text[:20]!r}.")
+            data = data[end + 2 :]
+            if size == 0:
+                break
+            total += size
+            if total > MAX_EVENT_BYTES:
+                return None
+            if len(data) < size + 2:
+                data = self._read_exactly(connection, data, size + 2) if len(data) < size + 2 else data
+            if data[size : size + 2] != b"\r\n":
+                raise TransportError("The Runtime API sent a chunk that does not end where it said.")
+            chunks.append(data[:size])
+            data = data[size + 2 :]
+        while True:  # trailers, which mean nothing here
+            while (end := data.find(b"\r\n")) < 0:
+                if len(data) > _MOST_HEAD:
+                    raise TransportError("The Runtime API sent trailers without end.")
+                data += self._more(connection)
+            line, data = data[:end], data[end + 2 :]
+            if not line:
+                self._buffer = data
+                return b"".join(chunks)
+
+    def _read_to_end(self, connection: _socket.socket, data: bytes) -> bytes:
+        pieces = [data]
+        total = len(data)
+        while total <= MAX_EVENT_BYTES:
+            try:
+                piece = connection.recv(_RECEIVE)
+            except BlockingIOError:
+                continue
+            if not piece:
+                break
+            pieces.append(piece)
+            total += len(piece)
+        return b"".join(pieces)
+
+
+class Stream:
+    """
+    A streamed answer on its way: `send` chunks, then `finish` with the body's end, once; `close` gives up.
+
+    A send blocks while the platform does not read, which is how its slowness reaches the handler.
+    """
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: NativeTransport) -> None:
+        self._transport = transport
+
+    def send(self, data: bytes) -> None:
+        """
+        Send bytes of the body, framing included.
+
+        Raises:
+            TransportError: the platform no longer takes them.
+        """
+        self._transport.send(data)
+
+    def finish(self, end: bytes) -> Reply:
+        """
+        Send the end of the body and read the reply.
+
+        Raises:
+            TransportError: the platform no longer takes it, or gave no answer.
+        """
+        try:
+            self._transport.send(end)
+            return self._transport.read_reply()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection; a body that was not finished counts as truncated."""
+        self._transport.close()
+
+
+class _ClosedBeforeReply(Exception):  # noqa: N818 - a turn of events, told apart from errors
+    """The peer ended the connection and not one byte of a reply had come."""
+
+
+def _as_transport_error(error: BaseException) -> TransportError:
+    if isinstance(error, TransportError):
+        return error
+    if isinstance(error, _ClosedBeforeReply):
+        return TransportError("The Runtime API closed the connection without an answer.")
+    return TransportError(f"The connection to the Runtime API broke: {error}")

@@ -1,0 +1,172 @@
+"""
+SIGTERM and the deadline: what must be noticed while the main thread is busy with code of the user.
+
+1. Python runs signal handlers on the main thread, between bytecodes. While that thread waits in `next`, the handler raises
+   `Terminated` out of the wait; at any other time nothing is ever raised: user code is not interrupted.
+2. The watcher thread learns of a signal from the wake-up descriptor, which is written at once whatever the main thread does.
+3. On SIGTERM a busy main thread has a third of the budget to end its handler. Then the watcher runs the last steps itself.
+4. Whatever hangs, the process ends when the budget is used up.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _thread
+import os
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from warmstate.lifecycle.events import ShutdownReason
+
+__all__ = ["Terminated", "Watcher"]
+
+_TICK = 0.25
+"""Seconds between looks at the deadline; a deadline nearer than this when an invocation begins is not dumped in time."""
+_SLACK = 0.05
+"""Seconds after the budget at which the process ends, whatever still hangs."""
+
+
+class Terminated(BaseException):
+    """Raised by the SIGTERM handler out of a wait for the next event, and nowhere else."""
+
+
+class Watcher:
+    """
+    Watches over the main thread.
+
+    The main thread keeps `waiting` True while it waits for an event, and calls `begin` and `end` around an invocation.
+    `terminated` is the monotonic time of the first SIGTERM, or 0.0.
+
+    Args:
+        budget: Seconds from SIGTERM in which everything must be over.
+        dump_before: Seconds before a deadline at which `near_deadline` is called, 0.0 for never.
+        near_deadline: Called on the watcher's thread, at most once per invocation.
+        take_over: Called on the watcher's thread when the handler did not end in time: (reason, seconds left).
+        on_sigterm: Called in the signal handler on the main thread, once; must not block.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_deadline",
+        "_dump_before",
+        "_last_steps",
+        "_near_deadline",
+        "_on_sigterm",
+        "_over",
+        "_read",
+        "_take_over",
+        "_write",
+        "terminated",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        *,
+        budget: float,
+        dump_before: float,
+        near_deadline: Callable[[], object],
+        take_over: Callable[[ShutdownReason, float], object],
+        on_sigterm: Callable[[], object],
+    ) -> None:
+        self._budget = budget
+        self._dump_before = dump_before
+        self._near_deadline = near_deadline
+        self._take_over = take_over
+        self._on_sigterm = on_sigterm
+        self._deadline = 0.0
+        self._over = _thread.allocate_lock()
+        self._over.acquire()
+        self._last_steps = _thread.allocate_lock()
+        self._read = self._write = -1
+        self.waiting = False
+        self.terminated = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Watcher {'terminated' if self.terminated else 'waiting' if self.waiting else 'busy'}>"
+
+    def start(self) -> None:
+        """Install the signal handler and start the thread; on the main thread only."""
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.install()
+        _thread.start_new_thread(self._watch, ())
+
+    def install(self) -> None:
+        """Put the SIGTERM handler and the wake-up descriptor in place, again where user code replaced them."""
+        _signal.signal(_signal.SIGTERM, self._arrived)
+        _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def is_installed(self) -> bool:
+        """Whether SIGTERM still comes here."""
+        return _signal.getsignal(_signal.SIGTERM) == self._arrived
+
+    def begin(self, deadline: float) -> None:
+        """An invocation begins; `deadline` is on the monotonic clock, 0.0 for none."""
+        self._deadline = deadline
+
+    def end(self) -> None:
+        """The invocation's code is over."""
+        self._deadline = 0.0
+
+    def seconds_left(self) -> float:
+        """What remains of the budget after SIGTERM."""
+        return max(0.0, self.terminated + self._budget - time.monotonic())
+
+    def main_is_free(self) -> bool:
+        """
+        The main thread is out of user code after SIGTERM and wants to run the last steps; False when the watcher does.
+
+        Whoever comes first has them, so they run once.
+        """
+        won = self._last_steps.acquire(blocking=False)
+        if won:
+            self._over.release()
+        return won
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        first = not self.terminated
+        if first:
+            self.terminated = time.monotonic()
+            self._on_sigterm()
+        if self.waiting:
+            self.waiting = False
+            raise Terminated
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        while True:
+            if poll.poll(self._pause() * 1000.0):
+                try:
+                    signals = os.read(self._read, 512)
+                except OSError:
+                    signals = b""
+                if _signal.SIGTERM in signals:
+                    break
+            elif self._deadline and self._dump_before and time.monotonic() >= self._deadline - self._dump_before:
+                self._deadline = 0.0
+                self._near_deadline()
+        self._end()
+
+    def _pause(self) -> float:
+        if not self._deadline or not self._dump_before:
+            return _TICK
+        return min(_TICK, max(0.001, self._deadline - self._dump_before - time.monotonic()))
+
+    def _end(self) -> None:
+        arrived = time.monotonic()
+        # The handler in the main thread may not have run yet: C code of the user can hold it up.
+        if not self.terminated:
+            self.terminated = arrived
+            self._on_sigterm()
+        deadline = self._deadline
+        if not self._over.acquire(timeout=self._budget / 3.0) and self._last_steps.acquire(blocking=False):
+            reason: ShutdownReason = "timeout" if deadline and arrived >= deadline - 0.1 else "spindown"
+            self._take_over(reason, self.seconds_left())
+        time.sleep(self.seconds_left() + _SLACK)
+        os._exit(1)
