@@ -6,6 +6,8 @@ Adoption: what an earlier process of this environment committed becomes this one
 3. Only the same code, the same tenant and the same shapes are adopted; a slot whose `schema` was raised needs its migration.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 from warmstate.errors import CodecError
@@ -72,7 +74,11 @@ def adopt(
         if not found:
             return Adoption()
         _refuse_foreign(past, ledger)
-        values = {name: _value(past, number, cells.get(name), ledger) for number, name in _numbers(past, "slot") if number in past.values}
+        values = {
+            name: _value(past, number, cells.get(name), ledger)
+            for number, name in _numbers(past, "slot")
+            if number in past.values
+        }
         tails = {name: _items(past, number, item_codecs.get(name)) for number, name in _numbers(past, "tail")}
     except (Unreadable, CodecError) as error:
         # The file stays until the next commit replaces it: whoever comes before that must drop it for the same reason.
@@ -85,16 +91,27 @@ def adopt(
     held = ledger.handler.__dict__
     for name in cells:
         held.pop(name, None)
-    for name, (cell, value, place, lengths, digest) in ((name, found) for name, found in values.items() if found is not None):
-        cell.value, cell.place, cell.lengths, cell.digest, cell.fixed = value, place, lengths, digest, is_fixed(value)
-        if place is None:
+    for name, read in values.items():
+        if read is None:
+            continue
+        cell, value, cell_place, lengths, digest = read
+        cell.value, cell.place, cell.lengths, cell.digest, cell.fixed = (
+            value,
+            cell_place,
+            lengths,
+            digest,
+            is_fixed(value),
+        )
+        if cell_place is None:
             # A migrated value is committed with the first unit of work, in today's format.
             held[name] = value
             cell.reset()
     for name, adopted in tails.items():
         if adopted is not None and name in buffers:
             segments, known = adopted
-            buffers[name].adopt([(items, segment.ids[segment.left :], segment.wall) for segment, items in segments], known)
+            buffers[name].adopt(
+                [(items, segment.ids[segment.left :], segment.wall) for segment, items in segments], known
+            )
             ledger.segments[name] = [segment for segment, _ in segments]
     return Adoption(True, None, tuple(past.requests), past.tenant)
 
@@ -112,7 +129,9 @@ def _numbers(past: Past, kind: str) -> list[tuple[int, str]]:
     return [(number, row[0]) for number, row in enumerate(past.table) if row[1] == kind]
 
 
-def _value(past: Past, number: int, cell: Cell | None, ledger: Ledger) -> tuple[Cell, Any, int | None, list[int], bytes] | None:
+def _value(
+    past: Past, number: int, cell: Cell | None, ledger: Ledger
+) -> tuple[Cell, Any, int | None, list[int], bytes] | None:
     name, _, schema, shape = past.table[number]
     if cell is None:
         return None  # the class no longer has this slot
@@ -121,14 +140,18 @@ def _value(past: Past, number: int, cell: Cell | None, ledger: Ledger) -> tuple[
     where = f"{type(ledger.handler).__qualname__}.{name}"
     if schema == cell.slot.schema:
         if shape != cell.codec.shape:
-            raise Unreadable(f"{where} had another type: raise its schema= and write a @{name}.migrate({schema}) method")
+            raise Unreadable(
+                f"{where} had another type: raise its schema= and write a @{name}.migrate({schema}) method"
+            )
         try:
             return cell, cell.codec.decode(buffers), place, lengths, digest_of(buffers)
         except CodecError as error:
             raise Unreadable(f"{where} cannot be read ({error})") from None
     method = cell.slot.migrations.get(schema)
     if method is None:
-        raise Unreadable(f"{where} was written with schema {schema}, now it is {cell.slot.schema}: write a @{name}.migrate({schema}) method")
+        raise Unreadable(
+            f"{where} was written with schema {schema}, now it is {cell.slot.schema}: write a @{name}.migrate({schema}) method"
+        )
     old = codec_from_shape(shape).decode(buffers)
     try:
         value = getattr(ledger.handler, method)(old)
@@ -138,7 +161,9 @@ def _value(past: Past, number: int, cell: Cell | None, ledger: Ledger) -> tuple[
     return cell, value, None, [], b""
 
 
-def _items(past: Past, number: int, codec: Codec[Any] | None) -> tuple[list[tuple[Segment, list[Any]]], list[Any]] | None:
+def _items(
+    past: Past, number: int, codec: Codec[Any] | None
+) -> tuple[list[tuple[Segment, list[Any]]], list[Any]] | None:
     name, _, _, shape = past.table[number]
     if codec is None:
         if past.segments.get(number):

@@ -13,9 +13,18 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import FrameType
     from typing import Any
 
-__all__ = ["Unresolved", "annotation_of", "argument_of", "evaluate", "is_annotated", "local_names", "written_annotation"]
+__all__ = [
+    "Unresolved",
+    "annotation_of",
+    "argument_of",
+    "evaluate",
+    "is_annotated",
+    "local_names",
+    "written_annotation",
+]
 
 
 class Unresolved(Exception):
@@ -48,12 +57,12 @@ def local_names(owner: type) -> dict[str, object]:
     if len(path) < 2:
         return {}
     function = path[-2].rpartition(".")[2]
-    frame = sys._getframe(1)
-    while frame is not None and (
-        frame.f_code.co_name != function or frame.f_globals.get("__name__") != owner.__module__
-    ):
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == owner.__module__:
+            break
         frame = frame.f_back
-    if frame is None:
+    else:
         return {}
     wanted = _names_in_text(owner)
     found = frame.f_locals

@@ -9,6 +9,8 @@ Batches of records from SQS, Kinesis and DynamoDB streams, and which of their re
    answer, and only what that could not write is reported.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 from warmstate.errors import FlushError

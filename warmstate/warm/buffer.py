@@ -364,9 +364,9 @@ class Buffer(Generic[T]):
                 self._sizes.append(len(item))
             else:
                 if self._weigh is None:
-                    from warmstate.warm.sizes import estimate
+                    from warmstate.warm.sizes import size_of
 
-                    self._weigh = estimate
+                    self._weigh = size_of
                 self._sizes.append(self._weigh(item))
 
     def _truncate(self, length: int) -> None:

@@ -5,6 +5,8 @@ Codecs: values of one annotated type as bytes, and back.
 A codec writes a list of buffers: the plain value's text first, then raw bytes and the memory of arrays, which are not copied.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 import sys

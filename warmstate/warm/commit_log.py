@@ -9,6 +9,8 @@ Entries: `["table", identity, [[name, kind, schema, shape], ...]]` · `["set", s
 `["append", tail, count, ids, wall, lengths]` · `["leave", tail, count]` · `["known", tail, ids]` · `["requests", ids]`
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 from warmstate.warm.plain import dumps, loads

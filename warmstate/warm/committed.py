@@ -1,5 +1,7 @@
 """What the ledger knows of one committed slot: its last commit, and how to tell whether its value has changed since."""
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 import _blake2

@@ -9,6 +9,7 @@ What a handler class declares, collected and judged when the class is created.
 
 from __future__ import annotations
 
+import builtins
 import sys
 
 from warmstate.errors import DeclarationError
@@ -146,11 +147,15 @@ def _checked_slot(owner: type, name: str, slot: State[Any]) -> State[Any]:
         raise DeclarationError(f"{where}: {name} needs an annotation: {example}")
     _check_annotation(where, written_annotation(owner, name), example, State)
     if slot.default is MISSING and slot.factory is MISSING:
-        raise DeclarationError(f"{where} needs a value to begin with: {name}: State[...] = state(default=...) or state(factory=...)")
+        raise DeclarationError(
+            f"{where} needs a value to begin with: {name}: State[...] = state(default=...) or state(factory=...)"
+        )
     if slot.default is not MISSING and slot.factory is not MISSING:
         raise DeclarationError(f"{where} has default= and factory=: give one of them")
     if slot.factory is not MISSING and not callable(slot.factory):
-        raise DeclarationError(f"{where}: factory= must be callable: write factory={_type_word(slot)} or a function that makes the value")
+        raise DeclarationError(
+            f"{where}: factory= must be callable: write factory={_type_word(slot)} or a function that makes the value"
+        )
     if slot.default is not MISSING and type(slot.default).__hash__ is None:
         raise DeclarationError(
             f"{where}: a {type(slot.default).__name__} as default= would be shared by all handlers, because it can change in place: "
@@ -158,7 +163,9 @@ def _checked_slot(owner: type, name: str, slot: State[Any]) -> State[Any]:
         )
     _check_survives(where, slot.survives)
     if slot.codec not in {None, "pickle"}:
-        raise DeclarationError(f'{where}: codec={slot.codec!r} is unknown: leave it out (the annotation decides), or write codec="pickle"')
+        raise DeclarationError(
+            f'{where}: codec={slot.codec!r} is unknown: leave it out (the annotation decides), or write codec="pickle"'
+        )
     if slot.codec == "pickle" and slot.commits:
         raise DeclarationError(
             f'{where}: codec="pickle" cannot be committed, because reading a pickle runs code that a file names: use a type that the '
@@ -195,7 +202,7 @@ def _checked_tail(owner: type, name: str, tail: Tail[Any]) -> Tail[Any]:
     _check_survives(where, tail.survives)
     if tail.max_items is None and tail.max_bytes is None and tail.max_age is None:
         raise DeclarationError(
-            f"{where} has no bound, so nothing would ever flush it: write tail(max_items=25), tail(max_bytes=\"32 MB\") or tail(max_age=30)"
+            f'{where} has no bound, so nothing would ever flush it: write tail(max_items=25), tail(max_bytes="32 MB") or tail(max_age=30)'
         )
     if tail.max_items is not None and (type(tail.max_items) is not int or tail.max_items < 1):
         raise DeclarationError(f"{where}: max_items={tail.max_items!r} must be a whole number from 1")
@@ -220,7 +227,9 @@ def _check_survives(where: str, survives: object) -> None:
             "what must outlive the environment in a service of your own, written by a tail's flush"
         )
     if survives not in _TIERS:
-        raise DeclarationError(f'{where}: survives={survives!r} is unknown: write "freeze" (memory) or "reset" (committed to /tmp)')
+        raise DeclarationError(
+            f'{where}: survives={survives!r} is unknown: write "freeze" (memory) or "reset" (committed to /tmp)'
+        )
 
 
 def _check_annotation(where: str, annotation: object, example: str, wanted: type) -> None:
@@ -230,8 +239,12 @@ def _check_annotation(where: str, annotation: object, example: str, wanted: type
         text = annotation.strip().strip("'\"")
         head, bracket, _ = text.partition("[")
         last = head.strip().rpartition(".")[2]
-        builtin = isinstance(__builtins__, dict) and last in __builtins__
-        wrong = builtin or (not bracket and last in {"State", "Tail"}) or (last in {"State", "Tail"} and last != wanted.__name__)
+        builtin = last in vars(builtins)
+        wrong = (
+            builtin
+            or (not bracket and last in {"State", "Tail"})
+            or (last in {"State", "Tail"} and last != wanted.__name__)
+        )
     else:
         text = getattr(annotation, "__name__", None) or repr(annotation)
         wrong = getattr(annotation, "__origin__", None) is not wanted
@@ -244,11 +257,17 @@ def _refuse_bare_annotations(declared: Declarations, owner: type) -> None:
     for name, annotation in (written or {}).items():
         if name in declared.owners:
             continue
-        text = annotation if isinstance(annotation, str) else getattr(getattr(annotation, "__origin__", None), "__name__", "")
+        text = (
+            annotation
+            if isinstance(annotation, str)
+            else getattr(getattr(annotation, "__origin__", None), "__name__", "")
+        )
         head = text.strip("'\" ").partition("[")[0].rpartition(".")[2]
         if head in {"State", "Tail"} and not text.startswith("ClassVar"):
             call = "state(default=...)" if head == "State" else "tail(max_items=25)"
-            raise DeclarationError(f"{owner.__qualname__}.{name} is annotated and not declared: write {name}: {head}[...] = {call}")
+            raise DeclarationError(
+                f"{owner.__qualname__}.{name} is annotated and not declared: write {name}: {head}[...] = {call}"
+            )
 
 
 def _check_methods(declared: Declarations) -> None:
@@ -271,12 +290,13 @@ def _check_concurrency(declared: Declarations) -> None:
     concurrency = getattr(declared.handler_class, "concurrency", "serial")
     if concurrency == "serial":
         return
-    for name, declaration in (*declared.slots.items(), *declared.tails.items()):
-        if declaration.commits:
-            raise DeclarationError(
-                f'{declared.handler_class.__qualname__}.{name} survives a reset, which needs concurrency = "serial": invocations that '
-                f'overlap have no common moment to commit; write survives="freeze", or drop concurrency = "{concurrency}"'
-            )
+    committed = [name for name, slot in declared.slots.items() if slot.commits]
+    committed += [name for name, tail in declared.tails.items() if tail.commits]
+    for name in committed:
+        raise DeclarationError(
+            f'{declared.handler_class.__qualname__}.{name} survives a reset, which needs concurrency = "serial": invocations that '
+            f'overlap have no common moment to commit; write survives="freeze", or drop concurrency = "{concurrency}"'
+        )
 
 
 def _type_word(slot: State[Any]) -> str:

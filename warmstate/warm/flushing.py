@@ -122,7 +122,7 @@ class Flushing:
 
     def _pause(self, buffer: Buffer[Any]) -> float:
         clock = self._ledger.clock
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(buffer.failures, 10))
+        pause: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(buffer.failures, 10))
         buffer.failures += 1
         buffer.retry_at = (clock.wall() + pause, clock.monotonic() + pause)
         return pause

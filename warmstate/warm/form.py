@@ -9,6 +9,8 @@ Forms: how values of one type become plain values and back, the parts that codec
 4. No class is ever found by a name taken from data.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 TYPE_CHECKING = False
@@ -122,7 +124,7 @@ class BytesForm(Form):
     __slots__ = ("kind",)
 
     def __init__(self, kind: type) -> None:
-        self.kind = kind
+        self.kind: Any = kind
 
     @property
     def shape(self) -> Any:

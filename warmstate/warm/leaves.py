@@ -5,6 +5,8 @@ Their modules are never imported to build a codec: a value, or an annotation, of
 Only a form made from a shape imports what it needs.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 import sys

@@ -6,9 +6,13 @@ NaN and infinities are written by name, and text keeps lone surrogates, so every
 Runs on the accelerators under the `json` module, which is slow to import.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 import _json
+
+from warmstate._typing import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ class _Scanner:
     parse_constant = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__
 
 
-_scan: Any = _json.make_scanner(_Scanner())  # type: ignore[attr-defined]
+_scan: Any = cast("Any", _json.make_scanner)(_Scanner())
 
 
 def dumps(value: object) -> bytes:
@@ -64,4 +68,4 @@ def loads(text: bytes | memoryview) -> Any:
 
 def _encoder() -> Any:
     # One with markers of its own: a shared set of markers would keep entries of an encoding that failed, and of other threads.
-    return _json.make_encoder({}, None, _json.encode_basestring, None, ":", ",", False, False, True)  # type: ignore[attr-defined]
+    return cast("Any", _json.make_encoder)({}, None, _json.encode_basestring, None, ":", ",", False, False, True)

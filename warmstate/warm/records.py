@@ -5,6 +5,8 @@ A class is written as its fields by name, and read back without calling its `__i
 converted once, and code must not run because of what a file says.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 from warmstate.warm.form import Form, Misfit, kind_of

@@ -5,6 +5,8 @@ A tag is a dictionary with the one key `$`; a user's dictionary with that key, o
 nothing a user writes is mistaken for a tag.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
 from warmstate.warm.form import Form, Misfit, buffer_at, kind_of

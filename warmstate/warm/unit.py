@@ -139,7 +139,9 @@ class Ledger:
                 self.segments[tail.name] = []
         if not self.table():
             return Adoption()
-        adoption = adopt(self, self.backend, self._cells, {buffer.tail.name: buffer for buffer in self._buffers}, self._item_codecs)
+        adoption = adopt(
+            self, self.backend, self._cells, {buffer.tail.name: buffer for buffer in self._buffers}, self._item_codecs
+        )
         if adoption.dropped_reason is not None:
             self.notices.warning(f"What an earlier process committed is not taken over: {adoption.dropped_reason}.")
         return adoption
@@ -271,7 +273,9 @@ class Ledger:
             self.unit = None
             self.rollbacks += 1
 
-    def flush_due(self, *, deadline_left: float | None = None, thaw: Thaw | None = None, shutdown: bool = False) -> None:
+    def flush_due(
+        self, *, deadline_left: float | None = None, thaw: Thaw | None = None, shutdown: bool = False
+    ) -> None:
         """
         Flushes each tail that is due: by count, bytes or age, near the deadline, and whatever waits at shutdown.
 
@@ -454,7 +458,9 @@ class Ledger:
                 buffers = codec.encode(items)
             except CodecError as error:
                 where = f"{type(self.handler).__qualname__}.{name}"
-                raise CodecError(f"{where} holds an item that cannot be committed: {str(error).partition(': ')[2]}", error.path) from None
+                raise CodecError(
+                    f"{where} holds an item that cannot be committed: {str(error).partition(': ')[2]}", error.path
+                ) from None
             lengths = [len(part) for part in buffers]
             has_ids = any(id is not None for id in ids)
             entries.append(["append", number, len(items), ids if has_ids else None, wall, lengths])
@@ -493,7 +499,9 @@ class Ledger:
         for buffer, segment in added:
             self.segments[buffer.tail.name].append(segment)
         if request_id:
-            self.requests = [*(known for known in self.requests if known != request_id), request_id][-REMEMBERED_REQUESTS:]
+            self.requests = [*(known for known in self.requests if known != request_id), request_id][
+                -REMEMBERED_REQUESTS:
+            ]
 
     def _leave(self, buffer: Buffer[Any]) -> None:
         leaving = buffer.leaving
