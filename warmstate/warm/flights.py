@@ -25,12 +25,12 @@ class Flights:
     def __repr__(self) -> str:
         return f"<Flights {len(self._under_way)} under way>"
 
-    def flight(self, key: Hashable) -> Flight:
-        """The flight for `key`, to enter as a context manager: one at a time is inside."""
+    def flight(self, key: Hashable, name: str) -> Flight:
+        """The flight for `key` (`name` in messages), to enter as a context manager: one at a time is inside."""
         with self._lock:
             flight = self._under_way.get(key)
             if flight is None:
-                flight = self._under_way[key] = Flight(self, key)
+                flight = self._under_way[key] = Flight(self, key, name)
             flight.passengers += 1
             return flight
 
@@ -45,20 +45,22 @@ class Flights:
 class Flight:
     """The turn to make one thing."""
 
-    __slots__ = ("_flights", "_lock", "_owner", "key", "passengers")
+    __slots__ = ("_flights", "_lock", "_owner", "key", "name", "passengers")
 
-    def __init__(self, flights: Flights, key: Hashable) -> None:
+    def __init__(self, flights: Flights, key: Hashable, name: str) -> None:
         self._flights = flights
         self._lock = _thread.allocate_lock()
         self._owner = 0
         self.key = key
+        self.name = name
         self.passengers = 0
 
     def __enter__(self) -> None:
         if self._owner == _thread.get_ident():
             self._flights.landed(self)
-            name = self.key[-1] if isinstance(self.key, tuple) else self.key
-            raise LifecycleError(f"the factory of {name!r} asks for {name!r} itself, so it would wait for its own end")
+            raise LifecycleError(
+                f"the factory of {self.name!r} asks for {self.name!r} itself, so it would wait for its own end"
+            )
         self._lock.acquire()
         self._owner = _thread.get_ident()
 

@@ -1,10 +1,12 @@
 """A namespace of the store, with the store's whole interface."""
 
+# ruff: noqa: SLF001 - the other half of the store: it uses what the store keeps for its partitions
+
 from __future__ import annotations
 
 from _collections_abc import MutableMapping
 
-from warmstate.warm.sizes import estimate
+from warmstate.warm.sizes import size_of
 from warmstate.warm.tiers import MISSING
 
 TYPE_CHECKING = False
@@ -44,7 +46,7 @@ class Partition(MutableMapping[str, object] if TYPE_CHECKING else MutableMapping
         return self._store._fetch(self._key(key))
 
     def __setitem__(self, key: str, value: object) -> None:
-        self._store._tiers.put(self._key(key), value, estimate(value))
+        self._store._tiers.put(self._key(key), value, size_of(value))
 
     def __delitem__(self, key: str) -> None:
         if not self._store._tiers.remove(self._key(key)):
@@ -63,7 +65,7 @@ class Partition(MutableMapping[str, object] if TYPE_CHECKING else MutableMapping
 
     def set(self, key: str, value: object, *, ttl: float | None = None, pin: bool = False) -> None:
         """As `StateStore.set`."""
-        self._store._tiers.put(self._key(key), value, estimate(value), ttl=ttl, pin=pin)
+        self._store._tiers.put(self._key(key), value, size_of(value), ttl=ttl, pin=pin)
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
         """As `StateStore.pop`."""

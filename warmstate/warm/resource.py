@@ -14,6 +14,8 @@ Resources: live things that a handler declares, and that are opened, checked, re
 This module is the declaration; `resource_pool` holds what is open.
 """
 
+# ruff: noqa: D103, F811 - the overloads are for type checkers, and ruff knows `overload` by its module only
+
 from __future__ import annotations
 
 from warmstate._typing import Generic, TypeVar, overload
@@ -217,7 +219,7 @@ def resource(
                 f"resource {name} must be a generator method: open it, `yield` it once, and close it after the yield"
             )
         is_async = bool(flags & _ASYNC_GENERATOR)
-        kind = AsyncResource if is_async else Resource
+        kind: Any = AsyncResource if is_async else Resource
         return kind(method, is_async=is_async, check_after=check_after, max_age=max_age, expires=expires, shared=shared)
 
     return declare if method is None else declare(method)

@@ -268,7 +268,7 @@ class ResourcePool:
         needs: list[Opened] = []
         token = _opening.set((*_opening.get(), (resource.name, needs)))
         try:
-            generator = resource.method(self._handler)
+            generator: Any = resource.method(self._handler)
             step = generator.__anext__ if resource.is_async else generator.__next__
             value = yield step, (), None, None
             opened = Opened(resource, value, generator, self._clock, number=self._next_number(), needs=needs)
@@ -447,7 +447,7 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return getattr(function, "__name__", "") == "__anext__"
 
 
-def _call_sync(function: Callable[..., Any], *arguments: Any, budget: float | None = None) -> Any:
+def _call_sync(function: Callable[..., Any], *arguments: Any, budget: float | None = None) -> Any:  # noqa: ARG001 - the signature of `call`
     result = function(*arguments)
     if hasattr(result, "__await__"):
         close = getattr(result, "close", None)

@@ -43,27 +43,32 @@ _ROW_OVERHEAD = 160
 class SealedDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache ships no types
     """Stores framed bytes under str keys, in the row itself; refuses everything else, pickles above all."""
 
-    def put(self, key: object) -> tuple[str, bool]:
+    def put(self, key: Any) -> Any:
+        """Take a str as the key of a row, and nothing else."""
         if type(key) is not str:
             raise TypeError(f"spilled rows have str keys, not {type(key).__name__}")
         return key, True
 
     def get(self, key: object, raw: object) -> str:
+        """Give the key of a row back, unless it is something that would be unpickled."""
         if not raw or type(key) is not str:
             raise SpillLost("a row whose key is a pickle or no str")
         return key
 
-    def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, object]:
+    def store(self, value: Any, read: Any, key: Any = None) -> Any:
+        """Take framed bytes as the value of a row, and nothing else."""
         if type(value) is not bytes or read or not value.startswith(_MAGIC):
             raise TypeError(f"spilled rows are framed bytes, not {type(value).__name__}")
         return 0, diskcache.core.MODE_RAW, None, sqlite3.Binary(value)
 
     def fetch(self, mode: object, filename: object, value: object, read: bool) -> bytes:
+        """Give the bytes of a row back, unless it is of a kind that is never written here."""
         if mode != diskcache.core.MODE_RAW or filename is not None or type(value) is not bytes or read:
             raise SpillLost("a row that is not plain bytes")
         return value
 
     def filename(self, key: object = None, value: object = None) -> tuple[str, str]:
+        """Name no file: rows hold their values themselves."""
         raise TypeError("spilled rows have no files")
 
     def remove(self, file_path: object) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sized
     from typing import Any
 
-__all__ = ["CANNOT_CHANGE", "ResidentGuard", "estimate", "resident_bytes"]
+__all__ = ["CANNOT_CHANGE", "ResidentGuard", "resident_bytes", "size_of"]
 
 CANNOT_CHANGE = frozenset((bytes, str, int, float, bool, complex, type(None)))
 """Types whose values never change in place, so neither do their sizes."""
@@ -27,10 +27,11 @@ _BYTES_OVERHEAD = sys.getsizeof(b"")
 _NODES = 2_000
 """So many objects are looked at in one value at most: about a quarter of a millisecond."""
 _UNSEEN = 64  # bytes assumed for an object that was not looked at any more
+_ITERABLE = frozenset((list, tuple, set, frozenset))
 _MALLOC_STEP = 16  # both of CPython's allocators round up to this
 
 
-def estimate(value: object) -> int:
+def size_of(value: object) -> int:
     """Bytes of memory that `value` and all it refers to take, about; shared parts count once."""
     kind = type(value)
     if kind is bytes:
@@ -57,7 +58,7 @@ class _Walk:
         if self.left < 0:
             return _UNSEEN
         self.seen.add(id(value))
-        kind = type(value)
+        kind: Any = type(value)
         own: float = _own_size(value)
         if kind in CANNOT_CHANGE or kind is bytearray:
             return own
@@ -82,19 +83,20 @@ class _Walk:
 
     def _inside(self, value: Any, share: int) -> float:
         """What an object of any other kind holds: buffers, attributes, slots, or the items of a container subclass."""
-        nbytes = getattr(value, "nbytes", None)
+        nbytes: Any = getattr(value, "nbytes", None)
         if type(nbytes) is int:  # an array or a memoryview, which getsizeof counts only if it owns its memory
             return max(0, nbytes - _own_size(value))
         total = 0.0
-        if isinstance(value, dict):
+        mro = type(value).__mro__
+        if dict in mro:
             total += self._sampled(value.items(), len(value), share, pairs=True)
-        elif isinstance(value, (list, tuple, set, frozenset)) or type(value).__module__ == "collections":
+        elif not _ITERABLE.isdisjoint(mro) or type(value).__module__ == "collections":
             total += self._sampled(value, len(value), share)
-        attributes = getattr(value, "__dict__", None)
-        if isinstance(attributes, dict):
+        attributes: Any = getattr(value, "__dict__", None)
+        if type(attributes) is dict:
             total += self.size(attributes, share)
-        for base in type(value).__mro__:
-            slots = base.__dict__.get("__slots__", ())
+        for base in mro:
+            slots: Any = base.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
                 if name not in {"__dict__", "__weakref__"}:
                     held = getattr(value, name, None)

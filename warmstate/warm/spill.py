@@ -194,7 +194,7 @@ class Spill:
         with self._lock:
             if os.getpid() != self._pid:
                 return
-            rows = []
+            rows: list[Spilled] = []
             for spilled in dropped:
                 if spilled.fd is not None:
                     self._large.drop(spilled)

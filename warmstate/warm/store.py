@@ -16,9 +16,9 @@ from time import monotonic
 from warmstate.errors import LifecycleError, TenantMismatch
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
-from warmstate.warm.entries import Space
+from warmstate.warm.entries import Space, name_of
 from warmstate.warm.flights import Flights
-from warmstate.warm.sizes import estimate
+from warmstate.warm.sizes import size_of
 from warmstate.warm.tiers import MISSING, Tiers
 
 TYPE_CHECKING = False
@@ -98,7 +98,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         Raises:
             BudgetExceeded: it can never fit into memory; the old value is kept.
         """
-        size = len(value) + _BYTES_OVERHEAD if type(value) is bytes else estimate(value)
+        size = len(value) + _BYTES_OVERHEAD if type(value) is bytes else size_of(value)
         tiers = self._tiers
         try:
             self._tokens.pop()
@@ -109,7 +109,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
             if entry is not None and entry.expiry is None and not entry.pinned:
                 used = tiers.used + size - entry.size
                 if used <= tiers.limit:
-                    old = entry.value  # noqa: F841 - lives until the turn is over: what its __del__ does may use the store
+                    _old = entry.value  # lives until the turn is over: what its __del__ does may use the store
                     entry.value = value
                     entry.writable = True
                     entry.size = size
@@ -147,7 +147,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         Raises:
             BudgetExceeded: it can never fit into memory beside what is pinned; the old value is kept.
         """
-        self._tiers.put(self._checked(key), value, estimate(value), ttl=ttl, pin=pin)
+        self._tiers.put(self._checked(key), value, size_of(value), ttl=ttl, pin=pin)
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
         """Remove `key` and return its value; `default`, or a KeyError without one, when there is none."""
@@ -166,7 +166,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         Raises:
             LifecycleError: the factory asks for the key that it makes.
         """
-        return self._get_or_create(self._checked(key), factory, ttl)
+        return self._get_or_create(self._checked(key), factory, ttl)  # type: ignore[no-any-return]  # the factory's
 
     def pin(self, key: str) -> None:
         """
@@ -195,8 +195,8 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         """A namespace of its own in this store: its keys meet no others; the budgets are shared."""
         from warmstate.warm.partition import Partition
 
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"a partition's name is a non-empty str, not {name!r}")
+        if not name:
+            raise ValueError('a partition needs a name: store.partition("thumbnails")')
         tenant = self._tiers.tenant
         return Partition(self, self._spaces.setdefault((tenant, name), Space(name, tenant)))
 
@@ -253,7 +253,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
     def _fetch(self, key: Key) -> object:
         value = self._tiers.fetch(key)
         if value is MISSING:
-            raise KeyError(key if isinstance(key, str) else key[1])
+            raise KeyError(name_of(key))
         return value
 
     def _pop(self, key: Key, default: Any) -> Any:
@@ -261,18 +261,18 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         if value is not MISSING:
             return value
         if default is MISSING:
-            raise KeyError(key if isinstance(key, str) else key[1])
+            raise KeyError(name_of(key))
         return default
 
     def _pin(self, key: Key, *, pinned: bool) -> None:
         if not self._tiers.pin(key, pinned=pinned):
-            raise KeyError(key if isinstance(key, str) else key[1])
+            raise KeyError(name_of(key))
 
     def _get_or_create(self, key: Key, factory: Callable[[], Any], ttl: float | None) -> Any:
         value = self._tiers.fetch(key)
         if value is not MISSING:
             return value
-        with self._flights.flight((self._tiers.tenant, key)):
+        with self._flights.flight((self._tiers.tenant, key), name_of(key)):
             value = self._tiers.fetch(key)
             if value is not MISSING:
                 return value
@@ -282,5 +282,5 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
                 if close is not None:
                     close()
                 raise LifecycleError("get_or_create() got an async factory: await the value first, then store it")
-            self._tiers.put(key, value, estimate(value), ttl=ttl)
+            self._tiers.put(key, value, size_of(value), ttl=ttl)
             return value

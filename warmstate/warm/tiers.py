@@ -13,7 +13,7 @@ from warmstate.errors import BudgetExceeded
 from warmstate.warm.entries import ENTRY_BYTES, LEFT_BYTES, Entry, Expiry, name_of
 from warmstate.warm.overflow import Overflow
 from warmstate.warm.shelf import Shelf
-from warmstate.warm.sizes import CANNOT_CHANGE, ResidentGuard, estimate
+from warmstate.warm.sizes import CANNOT_CHANGE, ResidentGuard, size_of
 from warmstate.warm.spilled import Spilled, SpillLost, SpillUnavailable
 from warmstate.warm.turn import Turn
 
@@ -171,7 +171,7 @@ class Tiers:
             shelf = self.shelf
             for entry in shelf.used_since_mark():
                 if type(entry.value) not in CANNOT_CHANGE:
-                    size = estimate(entry.value)
+                    size = size_of(entry.value)
                     self.used += size - entry.size
                     if entry.pinned:
                         shelf.pinned_bytes += size - entry.size

@@ -60,7 +60,7 @@ def encode(value: object) -> Encoded | None:
         return _encode_array(numpy, value)
     if kind in _SCALARS or _is_plain_tree(value):
         try:
-            return Encoded([marshal.dumps(value)], marshal.loads)
+            return Encoded([marshal.dumps(value)], marshal.loads)  # type: ignore[arg-type]  # told by the walk
         except ValueError:  # nested deeper than marshal goes
             return None
     return _encode_by_codec(value)
@@ -87,7 +87,7 @@ def _encode_array(numpy: Any, array: Any) -> Encoded | None:
     return Encoded([memoryview(flat.view(numpy.uint8) if dtype.itemsize and array.size else b"")], decode, mapped=True)
 
 
-def _is_plain_tree(root: object) -> bool:
+def _is_plain_tree(root: Any) -> bool:
     """Whether every part is exactly of a built-in kind that marshal gives back equal; a cycle is not a tree."""
     if type(root) not in _SEQUENCES and type(root) is not dict:
         return False
@@ -96,7 +96,7 @@ def _is_plain_tree(root: object) -> bool:
     for _ in range(_DEEPEST):
         below: list[Any] = []
         for node in level:
-            children = [*node, *node.values()] if type(node) is dict else node
+            children: Any = [*node, *node.values()] if type(node) is dict else node
             kinds = set(map(type, children))
             if kinds <= _SCALARS:
                 continue
@@ -113,3 +113,13 @@ def _is_plain_tree(root: object) -> bool:
 
 
 _CONTAINERS = _SEQUENCES | {dict}
+
+
+def _encode_by_codec(value: object) -> Encoded:
+    from warmstate.warm.codec import codec_for_value
+    from warmstate.warm.committed import cut
+
+    codec = codec_for_value(value)
+    buffers: list[Buffer] = list(codec.encode(value))
+    lengths = [memoryview(buffer).nbytes for buffer in buffers]
+    return Encoded(buffers, lambda data: codec.decode(cut(data, lengths)))
