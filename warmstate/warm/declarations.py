@@ -85,6 +85,10 @@ def collect(handler_class: type) -> Declarations:
         _refuse_bare_annotations(declared, owner)
     _check_methods(declared)
     _check_concurrency(declared)
+    if declared.resources:
+        from warmstate.warm.resource_graph import refuse_circles
+
+        refuse_circles(handler_class, declared.resources)
     return declared
 
 
@@ -276,6 +280,9 @@ def _check_methods(declared: Declarations) -> None:
             _check_method(declared, name, method, f"@{name}.migrate({schema})")
     for name, tail in declared.tails.items():
         _check_method(declared, name, tail.flush_method, f"@{name}.flush")
+    for name, resource in declared.resources.items():
+        if resource.check_name is not None:
+            _check_method(declared, name, resource.check_name, f"@{name}.check")
 
 
 def _check_method(declared: Declarations, name: str, method: str, decorator: str) -> None:
