@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from warmstate.lifecycle.events import Thaw
     from warmstate.lifecycle.notices import Notices
     from warmstate.user_code import UserCode
+    from warmstate.warm.backend import CommitBackend
     from warmstate.warm.resource import ResourcePool
     from warmstate.warm.spill import Spill
     from warmstate.warm.store import StateStore
@@ -108,6 +109,7 @@ class WarmParts:
             backend=self._journal() if commits else None,
             clock=self._clock,
             notices=self._notices,
+            identity=self._identity(handler) if commits else "",
             call=self._code.call,
         )
         self.has_tails = bool(declarations.tails)
@@ -265,6 +267,20 @@ class WarmParts:
         }
 
     # ---- making the parts
+
+    def _journal(self) -> CommitBackend | None:
+        if self._directory is None:
+            return None
+        from warmstate.warm.journal import Journal
+
+        return Journal(self._directory)
+
+    def _identity(self, handler: StatefulHandler) -> str:
+        if self._environment.adopt == "any-code":
+            return ""
+        from warmstate.code_version import code_version
+
+        return code_version(type(handler), self._environment.function_version)
 
     def _make_store(self) -> StateStore:
         from warmstate.warm.store import StateStore

@@ -28,6 +28,7 @@ SETTINGS = {
     "WARMSTATE_INSPECT": "file that receives the instance's info() as JSON before each next; default none",
     "WARMSTATE_LOG": "from which level the runtime's own notices are logged: debug, info, warning, error, off; default warning",
     "WARMSTATE_EXTENSION": "on or off: register the silent internal extension that makes the platform send SIGTERM; default on",
+    "WARMSTATE_ADOPT": "same-code or any-code: whose commits a new process takes over; any-code is for development; default same-code",
     "WARMSTATE_DUMP_STACKS": "seconds before a deadline at which all stacks are logged, 0 for never; default 0.2",
 }
 """Every variable of ours that the runtime reads, and what it means."""
@@ -47,6 +48,7 @@ class Environment:
     """
 
     __slots__ = (
+        "adopt",
         "dump_stacks",
         "execution_env",
         "extension",
@@ -98,6 +100,7 @@ class Environment:
         log: str = "warning",
         extension: bool = True,
         dump_stacks: float = 0.2,
+        adopt: str = "same-code",
     ) -> None:
         self.runtime_api = runtime_api
         self.handler = handler
@@ -122,6 +125,7 @@ class Environment:
         self.log = log
         self.extension = extension
         self.dump_stacks = dump_stacks
+        self.adopt = adopt
 
     @classmethod
     def from_mapping(cls, variables: Mapping[str, str]) -> Environment:
@@ -160,6 +164,7 @@ class Environment:
             log=_one_of(variables, "WARMSTATE_LOG", LOG_LEVELS, "warning"),
             extension=_one_of(variables, "WARMSTATE_EXTENSION", ("on", "off"), "on") == "on",
             dump_stacks=_seconds(variables, "WARMSTATE_DUMP_STACKS", 0.2),
+            adopt=_one_of(variables, "WARMSTATE_ADOPT", ("same-code", "any-code"), "same-code"),
         )
 
     @property
