@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from warmstate.emulator.function import Function
+    from warmstate.emulator.proxy import Cut
     from warmstate.emulator.reload import Reloaded
 
 __all__ = ["Emulator"]
@@ -172,6 +173,22 @@ class Emulator:
             ConfigurationError: There is no such instance, or it wrote nothing.
         """
         return self._do(self._service.state(instance))
+
+    def proxy(self, host: str, port: int) -> int:
+        """
+        A loopback port that forwards to `host`:`port`, for a function to be pointed at.
+
+        Its connections can be broken with `cut`, as freezes on Lambda break them and a stopped process's are not.
+        """
+        return self._do(self._service.proxy(host, port))
+
+    def cut(self, instance: str | None = None, how: Cut = "reset") -> int:
+        """
+        Break the connections that an instance (None: every one) has through `proxy`; returns how many.
+
+        "close": the peer has closed them. "reset": the peer is gone. "silent": nothing comes back any more.
+        """
+        return self._do(self._service.cut(instance, how))
 
     def reload(self, function: str | None = None, *, keep: bool = True) -> list[Reloaded]:
         """

@@ -9,6 +9,7 @@ The calls themselves come in through `runtime_server`.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 import uuid
@@ -18,12 +19,14 @@ import attrs
 
 from warmstate.emulator.attempt import Answer, Attempt, StartKind, error_payload
 from warmstate.emulator.extensions import Extensions
+from warmstate.emulator.function import CLOCK_FILE
 from warmstate.emulator.memory import MemoryWatch
 from warmstate.emulator.processes import SpawnError, Warden
 from warmstate.emulator.reports import Reporter
 from warmstate.emulator.runtime_server import RuntimeServer
 from warmstate.emulator.sandbox import Sandbox
 from warmstate.lifecycle.machine import Lifecycle
+from warmstate.lifecycle.moved_clock import write_shift
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +72,7 @@ class Environment:
         self.sandbox: Final = Sandbox(function, warden, f"{instance}-{uuid.uuid4().hex[:8]}", self._line)
         self.reporter: Final = Reporter(self)
         self.memory: Final = MemoryWatch(self.sandbox, function.memory_mb << 20, self._changed)
-        self.server: Final = RuntimeServer(self)
+        self.server: Final = self._new_server()
         self.lifecycle = Lifecycle("ended")
         self.extensions = self._new_extensions()
         self.generation = 0
@@ -91,7 +94,7 @@ class Environment:
         self.last_request_id = ""
         self.wedged = False
         self.init_failure: Answer | None = None
-        self._woken: asyncio.Future[None] | None = None
+        self._waits: set[asyncio.Future[None]] = set()
         self._next_start: StartKind = "cold"
         self.on_change: Callable[[], None] = lambda: None
 
@@ -120,6 +123,14 @@ class Environment:
     def is_free(self) -> bool:
         """Whether an event may be given to it."""
         return not self.reserved and not self.gone
+
+    def take(self) -> None:
+        """An event, or a verb, has it now."""
+        self.reserved = True
+
+    def give_back(self) -> None:
+        """Whoever took it is done."""
+        self.reserved = False
 
     @property
     def is_settling(self) -> bool:
@@ -359,6 +370,7 @@ class Environment:
         """Let the environment believe that `seconds` more have passed while it was frozen."""
         self.clock_shift += seconds
         self.moved_while_frozen += seconds
+        write_shift(os.path.join(self.sandbox.tmp, CLOCK_FILE), self.clock_shift, self.clock_shift)
         self.journal.add("warmstate.clock", self.function.name, self.instance, movedMs=round(seconds * 1000))
 
     # --- the end of processes -----------------------------------------------------------------------------------------
@@ -420,6 +432,9 @@ class Environment:
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
+    def _new_server(self) -> RuntimeServer:
+        return RuntimeServer(self)
+
     def _new_extensions(self) -> Extensions:
         names = frozenset(self.sandbox.external_extensions())
         return Extensions(names, managed=self.function.is_managed, changed=self._changed)
@@ -430,8 +445,8 @@ class Environment:
 
     def _changed(self) -> None:
         """Something happened that a wait of this environment, or of the pool, may be about."""
-        if self._woken is not None:
-            _wake(self._woken)
+        for waiting in self._waits:
+            _wake(waiting)
         self.on_change()
 
     changed = _changed
@@ -443,12 +458,13 @@ class Environment:
             if loop.time() >= deadline:
                 return False
             woken: asyncio.Future[None] = loop.create_future()
-            self._woken = woken
+            self._waits.add(woken)
             timer = loop.call_at(deadline, _wake, woken)
             try:
                 await woken
             finally:
                 timer.cancel()
+                self._waits.discard(woken)
         return True
 
     until = _until

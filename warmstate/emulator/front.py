@@ -6,6 +6,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from warmstate.emulator.control import ControlServer
+from warmstate.emulator.function_url import FunctionUrl
 from warmstate.emulator.invoke_server import InvokeServer
 from warmstate.emulator.security import Guard
 from warmstate.wire.invoke_api import ApiError
@@ -23,8 +24,7 @@ class Front:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._guard = Guard("127.0.0.1", 0, service.token)
-        self._invoke = InvokeServer(service)
-        self._control = ControlServer(service)
+        self._interfaces = (InvokeServer(service), ControlServer(service), FunctionUrl(service))
 
     def listen_at(self, host: str, port: int) -> None:
         """The address became known; requests must name it."""
@@ -34,8 +34,9 @@ class Front:
         """Answer one request."""
         try:
             self._guard.check(exchange)
-            if await self._invoke.serve(exchange) or await self._control.serve(exchange):
-                return
+            for interface in self._interfaces:
+                if await interface.serve(exchange):
+                    return
             error = ApiError(404, "UnknownOperationException", f"there is nothing at {exchange.raw_path[:200]}")
         except ApiError as refusal:
             error = refusal

@@ -14,13 +14,16 @@ from warmstate.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ACCOUNT", "INSPECT_FILE", "RESERVED", "Function"]
+__all__ = ["ACCOUNT", "CLOCK_FILE", "INSPECT_FILE", "RESERVED", "Function"]
 
 ACCOUNT: Final = "123456789012"
 """The account of every function here; the number that AWS uses in its documentation."""
 
 INSPECT_FILE: Final = "warmstate-inspect.json"
 """In an environment's /tmp: what the instance says about itself before each next."""
+
+CLOCK_FILE: Final = "warmstate-clock"
+"""In an environment's /tmp: by how many seconds its two clocks were moved; see `warmstate.lifecycle.moved_clock`."""
 
 RESERVED: Final = frozenset(
     {
@@ -200,6 +203,7 @@ class Function:
             "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
             "TZ": ":UTC",
             "WARMSTATE_PYTHON": self.python,
+            "WARMSTATE_CLOCK": f"{tmp}/{CLOCK_FILE}",
             "WARMSTATE_TMP": tmp,
         }
         if not snap_start:

@@ -39,6 +39,10 @@ class MemoryWatch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        return self.used_mb()
+
+    def used_mb(self) -> int:
+        """The most that was ever held, in MB, rounded up."""
         self.peak = max(self.peak, self._sandbox.peak_bytes())
         return -(-min(self.peak, self._limit) // (1 << 20))
 

@@ -13,6 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from warmstate.emulator.environment import Environment
+from warmstate.emulator.managed import ManagedEnvironment
 from warmstate.errors import WarmstateError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Pool:
         while True:
             found = self._pick(attempt)
             if found is not None:
-                found.reserved = True
+                found.take()
                 return found
             settling = any(environment.is_settling for environment in self._candidates(attempt))
             room = not attempt.on_instance and self._make_room(attempt)
@@ -132,7 +133,8 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     async def _new(self, kind: InitializationType) -> Environment:
-        environment = Environment(self.function, self._warden, self._journal, f"i-{self._number()}", kind)
+        make = ManagedEnvironment if self.function.is_managed else Environment
+        environment = make(self.function, self._warden, self._journal, f"i-{self._number()}", kind)
         environment.on_change = self.wake
         self.environments.append(environment)
         first: dict[InitializationType, StartKind] = {"provisioned-concurrency": "provisioned", "snap-start": "restore"}
@@ -149,7 +151,7 @@ class Pool:
         if environment.gone:
             self._drop(environment)
             return
-        environment.reserved = False
+        environment.give_back()
         if self._waiting:
             self.wake()
             asyncio.get_running_loop().call_soon(self._rest, environment)
@@ -214,7 +216,7 @@ class Pool:
             if limit is None:
                 continue
             for environment in list(self.environments):
-                idle = loop.time() - environment.last_used + environment.moved_while_frozen
+                idle = loop.time() - environment.last_used
                 if environment.is_free and environment.kind == "on-demand" and idle > limit:
                     environment.reserved = True
                     await self.spin_down(environment)

@@ -15,11 +15,12 @@ from warmstate.emulator.attempt import Answer, Attempt, error_payload
 from warmstate.emulator.extensions import ExtensionError
 from warmstate.emulator.http_server import BodyTooLarge, ClientGone, Exchange, HttpServer, Limits
 from warmstate.wire import runtime_api as wire
+from warmstate.wire.streaming import ERROR_BODY
 
 if TYPE_CHECKING:
     from warmstate.emulator.environment import Environment
 
-__all__ = ["RuntimeServer"]
+__all__ = ["RuntimeServer", "refuse"]
 
 ERROR_LIMIT: Final = 6_291_556
 """Bytes of an error object; what is larger breaks the connection on AWS's emulator."""
@@ -77,7 +78,7 @@ class RuntimeServer:
         elif path in {"/2022-07-01/telemetry", "/2020-08-15/logs"} and exchange.method == "PUT":
             await exchange.read(1 << 20)
             kind = "Telemetry" if "telemetry" in path else "Logs"
-            _refuse(exchange, 202, f"{kind}.NotSupported", f"{kind} API is not supported")
+            refuse(exchange, 202, f"{kind}.NotSupported", f"{kind} API is not supported")
         elif path == METADATA and exchange.method == "GET":
             headers = [("cache-control", "private, max-age=43200, immutable")]
             exchange.respond_json(200, {"AvailabilityZoneID": "use1-az1"}, headers)
@@ -126,7 +127,7 @@ class RuntimeServer:
         environment = self._environment
         if environment.wedged or not self._allowed(exchange, "next"):
             if environment.wedged:
-                _refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
+                refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
             return
         environment.lifecycle.push("next")
         environment.extensions.closed = True
@@ -145,7 +146,7 @@ class RuntimeServer:
             kind = "Runtime.InvalidResponseModeHeader"
             attempt.fail(kind, error_payload(kind, f"Invalid response mode: {mode[:100]}"))
             self._environment.wedged = True
-            _refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
+            refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
         elif mode:
             await self._stream(exchange, attempt, content_type)
         else:
@@ -159,7 +160,7 @@ class RuntimeServer:
             body = await exchange.read(wire.MAX_ANSWER_BYTES)
         except BodyTooLarge:
             _fail_too_large(attempt)
-            _refuse(
+            refuse(
                 exchange,
                 413,
                 "RequestEntityTooLarge",
@@ -195,7 +196,7 @@ class RuntimeServer:
         trailers = dict(exchange.trailers)
         failure = trailers.get(wire.ERROR_TYPE.lower())
         if failure is not None:
-            attempt.fail(failure, _decoded(trailers.get("lambda-runtime-function-error-body", "")))
+            attempt.fail(failure, _decoded(trailers.get(ERROR_BODY.lower(), "")))
         elif size > wire.MAX_ANSWER_BYTES and not attempt.streaming:
             _fail_too_large(attempt)
         else:
@@ -229,27 +230,27 @@ class RuntimeServer:
         attempt = environment.current
         if attempt is None or request_id != attempt.request_id:
             if request_id == environment.last_request_id or environment.lifecycle.state == "init":
-                _refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
+                refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
             else:
-                _refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
+                refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
             return None
         echoed = exchange.header(wire.INVOCATION_ID.lower())
         if echoed and echoed != attempt.invocation_id:
-            _refuse(exchange, 410, "InvokeTimeout", "the invocation id belongs to another attempt")
+            refuse(exchange, 410, "InvokeTimeout", "the invocation id belongs to another attempt")
             return None
         if not self._allowed(
             exchange, "stream" if event == "response" and exchange.header(wire.RESPONSE_MODE.lower()) else event
         ):
             return None
         if environment.lifecycle.state == "expired":
-            _refuse(exchange, 410, "InvokeTimeout", "this attempt has timed out")
+            refuse(exchange, 410, "InvokeTimeout", "this attempt has timed out")
             return None
         return attempt
 
     def _allowed(self, exchange: Exchange, event: str) -> bool:
         if self._environment.lifecycle.allows(event):
             return True
-        _refuse(
+        refuse(
             exchange,
             403,
             "InvalidStateTransition",
@@ -298,7 +299,7 @@ class RuntimeServer:
             else:
                 exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
         except ExtensionError as error:
-            _refuse(exchange, error.status, error.error_type, str(error))
+            refuse(exchange, error.status, error.error_type, str(error))
 
     def _note_error(self, error: Exception) -> None:
         environment = self._environment
@@ -316,7 +317,8 @@ def _accept(exchange: Exchange) -> None:
     exchange.respond(202, wire.ACCEPTED, [("content-type", "application/json")])
 
 
-def _refuse(exchange: Exchange, status: int, error_type: str, message: str) -> None:
+def refuse(exchange: Exchange, status: int, error_type: str, message: str) -> None:
+    """Answer a call that cannot be served, in the shape of the Runtime API's own errors."""
     exchange.respond(status, wire.refusal_body(error_type, message), [("content-type", "application/json")])
 
 

@@ -21,6 +21,7 @@ from warmstate.emulator.function import INSPECT_FILE, Function
 from warmstate.emulator.http_server import HttpServer
 from warmstate.emulator.pool import Pool, Throttled
 from warmstate.emulator.processes import Warden
+from warmstate.emulator.proxy import Cut, Forwarder
 from warmstate.emulator.recorder import Recorded, Recorder
 from warmstate.emulator.reload import Reloaded, reload
 from warmstate.errors import ConfigurationError
@@ -109,6 +110,7 @@ class Service:
         self.token: str | None = None
         self._count = itertools.count(1)
         self._server: HttpServer | None = None
+        self._forwarders: list[Forwarder] = []
         self._running: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -139,6 +141,8 @@ class Service:
         """Spin down everything and stop serving."""
         await self.events.close()
         await asyncio.gather(*(pool.close() for pool in self.pools.values()))
+        for forwarder in self._forwarders:
+            await forwarder.close()
         if self._server is not None:
             await self._server.close()
         await self.warden.close()
@@ -398,6 +402,20 @@ class Service:
             )
         await pool.scale(count)
         return describe_all(pool.environments)
+
+    async def proxy(self, host: str, port: int) -> int:
+        """A loopback port that forwards to `host`:`port` and whose connections `cut` can break."""
+        forwarder = Forwarder(host, port)
+        await forwarder.start()
+        self._forwarders.append(forwarder)
+        return forwarder.port
+
+    async def cut(self, instance: str | None, how: Cut) -> int:
+        """Break the forwarded connections of an instance, or of all; returns how many."""
+        pids = [environment.sandbox.pid for _, environment in self.environments(instance)]
+        count = sum(forwarder.cut(how, pid) for forwarder in self._forwarders for pid in pids if pid is not None)
+        self.journal.add("warmstate.cut", instance=instance or "", how=how, connections=count)
+        return count
 
     async def reload(self, function: str | None, *, keep: bool) -> list[Reloaded]:
         """Start the processes of a function's environments anew."""

@@ -50,7 +50,7 @@ def call(name: str, *arguments: Any) -> None:
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    """Mount a file system, or change a mount; see mount(2)."""
+    """Attach a file system or change how it is attached, by the system call of that name."""
     encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
     call("mount", *encoded, ctypes.c_ulong(flags), None if data is None else data.encode())
 

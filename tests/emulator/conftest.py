@@ -1,0 +1,36 @@
+"""One emulator for a file's tests, and functions whose runtime is a client of the tests."""
+
+import os
+import sys
+
+import pytest
+
+from warmstate.emulator import Emulator, Function
+
+CLIENTS = os.path.join(os.path.dirname(__file__), "clients")
+TASK_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    """An emulator that ends with the file's tests."""
+    with Emulator() as running:
+        yield running
+        assert running.events.of("warmstate.fault") == []
+
+
+@pytest.fixture
+def make(emulator):
+    """Add a function that runs one of the clients; it is removed after the test."""
+    names = []
+
+    def add(name="plain", *arguments, client="plain.py", **options):
+        runtime = options.pop("runtime", [sys.executable, os.path.join(CLIENTS, client), *arguments])
+        names.append(name)
+        return emulator.add(
+            Function(name=name, handler="app.Handler", task_root=TASK_ROOT, runtime=runtime, **{"timeout": 20, **options})
+        ).name
+
+    yield add
+    for name in set(names):
+        emulator.remove(name)
