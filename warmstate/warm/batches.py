@@ -2,7 +2,7 @@
 Batches of records from SQS, Kinesis and DynamoDB streams, and which of their records must stay with their source.
 
 1. A record is done when its item, appended with the record's id, is flushed. A record without an item of its id is done when no item
-   that this invocation appended waits any more.
+   waits that this invocation appended under another id, or under none.
 2. SQS delivers each reported record again. From a FIFO queue everything behind the first reported record is reported too, or its
    group would be processed out of order.
 3. A stream goes back to the lowest reported record and would deliver the rest again and again; so its tails are flushed before the
@@ -62,7 +62,7 @@ class Batch:
 
     def held_back(self, tails: Sequence[Buffer[Any]]) -> list[str]:
         """The ids of the records that must stay with their source, in the order of the batch."""
-        any_waits = any(tail.seen_are_waiting() for tail in tails)
+        any_waits = any(tail.others_are_waiting(frozenset(self.ids)) for tail in tails)
         waiting: list[bool] = []
         for id in self.ids:
             known = [state for state in (tail.is_waiting(id) for tail in tails) if state is not None]

@@ -17,7 +17,7 @@ from warmstate.errors import FlushError, LifecycleError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from typing import Any
 
     from warmstate.lifecycle.clock import Clock
@@ -313,11 +313,11 @@ class Buffer(Generic[T]):
             number = self._known.get(id)
             return None if number is None else number >= self._base + self._done
 
-    def seen_are_waiting(self) -> bool:
-        """Whether any item that this unit of work appended, or tried to append again, still waits."""
+    def others_are_waiting(self, ids: Container[str]) -> bool:
+        """Whether an item with none of these ids waits that this unit of work appended, or tried to append again."""
         with self._lock:
             first = self._base + self._done
-            return any(number >= first for number in self._seen)
+            return any(number >= first and self._ids[number - self._base] not in ids for number in self._seen)
 
     @property
     def first_number(self) -> int:
