@@ -109,8 +109,8 @@ def _used(code: CodeType, this: str) -> set[str]:
         if instruction.opname in {"LOAD_ATTR", "LOAD_METHOD"} and on_this:
             names.add(str(instruction.argval))
         if instruction.opname.startswith(("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "STORE_FAST_LOAD_FAST")):
-            loaded: Any = instruction.argval
-            on_this = bool((loaded[-1] if type(loaded) is tuple else loaded) == this)
+            # Some instructions load two names at once; the last one is on top.
+            on_this = instruction.argrepr.split(", ")[-1] == this
         elif instruction.opname not in {"CACHE", "NOP"}:
             on_this = False
     for inner in code.co_consts:

@@ -13,9 +13,11 @@ import os
 import sys
 from itertools import islice
 
+from warmstate._typing import cast
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sized
+    from collections.abc import Iterable
     from typing import Any
 
 __all__ = ["CANNOT_CHANGE", "ResidentGuard", "resident_bytes", "size_of"]
@@ -50,7 +52,7 @@ class _Walk:
         self.left = _NODES
         self.seen: set[int] = set()
 
-    def size(self, value: Any, share: int) -> float:
+    def size(self, value: object, share: int) -> float:
         """Estimate `value`; `share` is how many objects of its subtree may be looked at."""
         if id(value) in self.seen:
             return 0.0
@@ -58,14 +60,9 @@ class _Walk:
         if self.left < 0:
             return _UNSEEN
         self.seen.add(id(value))
-        kind: Any = type(value)
-        own: float = _own_size(value)
-        if kind in CANNOT_CHANGE or kind is bytearray:
+        own = float(_own_size(value))
+        if type(value) in CANNOT_CHANGE or isinstance(value, bytearray):
             return own
-        if kind is dict:
-            return own + self._sampled(value.items(), len(value), share, pairs=True)
-        if kind in {list, tuple, set, frozenset}:
-            return own + self._sampled(value, len(value), share)
         return own + self._inside(value, share)
 
     def _sampled(self, items: Iterable[Any], count: int, share: int, *, pairs: bool = False) -> float:
@@ -94,7 +91,7 @@ class _Walk:
             total += self._sampled(value, len(value), share)
         attributes: Any = getattr(value, "__dict__", None)
         if type(attributes) is dict:
-            total += self.size(attributes, share)
+            total += self.size(cast("object", attributes), share)
         for base in mro:
             slots: Any = base.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
@@ -105,7 +102,7 @@ class _Walk:
         return total
 
 
-def _own_size(value: Sized) -> int:
+def _own_size(value: object) -> int:
     try:
         own = sys.getsizeof(value)
     except Exception:  # noqa: BLE001 - a user's __sizeof__ may raise anything
