@@ -295,7 +295,8 @@ class WarmParts:
         if self._spill is None and self._directory is not None:
             from warmstate.warm.spill import Spill
 
-            self._spill = Spill(self._directory)
+            budget = (self._environment.memory_mb or _MEMORY_WITHOUT_LIMIT) * 1024 * 1024
+            self._spill = Spill(self._directory, budget=budget, clock=self._clock, notices=self._notices)
         return self._spill
 
     def _memory_budget(self) -> int:
