@@ -23,7 +23,7 @@ from warmstate.hosts.module_path import arrange
 from warmstate.hosts.transport import NativeTransport
 from warmstate.hosts.watcher import Terminated, Watcher
 from warmstate.instance import Instance
-from warmstate.lifecycle.clock import SYSTEM_CLOCK
+from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.environment import Environment
 from warmstate.lifecycle.events import Init, Shutdown
 from warmstate.lifecycle.marker import claim
@@ -41,7 +41,7 @@ from warmstate.wire.runtime_api import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
     from warmstate.closing import ShutdownReport
@@ -113,6 +113,7 @@ class _Process:
 
     def _begin(self) -> None:
         environment = self._environment
+        self._clock = _clock(os.environ)
         self._detector = FreezeDetector()
         self._idle_since = 0.0
         self._watcher = Watcher(
@@ -132,7 +133,7 @@ class _Process:
             follow_logging(self._log, environment.log_level)
             target = load_handler(environment.handler)
         self._instance = Instance(
-            target, environment, directory=self._claim.directory, clock=SYSTEM_CLOCK, notices=self._notices
+            target, environment, directory=self._claim.directory, clock=self._clock, notices=self._notices
         )
         prepared_ahead = environment.initialization_type != "on-demand"
         predecessor = self._claim.predecessor
@@ -173,6 +174,7 @@ class _Process:
         instance = self._instance
         watcher = self._watcher
         environment = self._environment
+        clock = self._clock
         unanswerable = 0
         traced = False
         while True:
@@ -180,7 +182,7 @@ class _Process:
             reply, thaw = self._ask()
             try:
                 invocation = parse_next(
-                    reply.headers, reply.body, now_ms=int(time.time() * 1000), default_timeout=environment.timeout
+                    reply.headers, reply.body, now_ms=int(clock.wall() * 1000), default_timeout=environment.timeout
                 )
                 if reply.too_large:
                     raise EventRefused("The event is larger than the platform's limit and was not read.", invocation)
@@ -202,7 +204,7 @@ class _Process:
                 os.environ.pop("_X_AMZN_TRACE_ID", None)
                 traced = False
             if invocation.deadline_trusted:
-                watcher.begin(time.monotonic() + invocation.deadline_ms / 1000.0 - time.time())
+                watcher.begin(time.monotonic() + invocation.deadline_ms / 1000.0 - clock.wall())
             answer = instance.invoke(invocation, thaw=thaw)
             if os.getpid() != self._pid:
                 os._exit(70)  # a child that the handler forked came back here: two loops would answer
@@ -211,11 +213,11 @@ class _Process:
             watcher.end()
             claim.answered()
             if watcher.terminated:
-                self._shut_down("timeout" if time.time() * 1000.0 >= invocation.deadline_ms - 100 else "spindown")
+                self._shut_down("timeout" if clock.wall() * 1000.0 >= invocation.deadline_ms - 100 else "spindown")
             if answer.wants_reset:
                 instance.shutdown(Shutdown("failure", environment.shutdown_budget))
                 self._leave(1)
-            self._idle_since = time.time()
+            self._idle_since = clock.wall()
             if not watcher.is_installed():
                 self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")
                 watcher.install()
@@ -223,10 +225,10 @@ class _Process:
     def _ask(self) -> tuple[Reply, Thaw | None]:
         """The next event, and the freeze that ended just before it."""
         watcher = self._watcher
-        detector = self._detector
+        detector, clock = self._detector, self._clock
         failures = 0
         while True:
-            detector.enter(time.time(), time.monotonic())
+            detector.enter(clock.wall(), clock.monotonic())
             try:
                 watcher.waiting = True
                 if watcher.terminated:
@@ -241,7 +243,7 @@ class _Process:
                 problem = str(error)
             else:
                 if reply.status == 200:
-                    return reply, detector.leave(time.time(), time.monotonic(), self._idle_since)
+                    return reply, detector.leave(clock.wall(), clock.monotonic(), self._idle_since)
                 problem = f"The Runtime API answered {reply.status} to next: {reply.body[:200]!r}"
                 if reply.status == 500:
                     self._notices.error(problem)
@@ -253,7 +255,7 @@ class _Process:
             time.sleep(_BACK_OFF * 2.0 ** (failures - 1))
 
     def _beat(self) -> None:
-        self._detector.beat(time.time(), time.monotonic())
+        self._detector.beat(self._clock.wall(), self._clock.monotonic())
         self._extension.keep_asking()
 
     def _answer(self, invocation: Invocation, answer: Answer) -> bool:
@@ -327,6 +329,16 @@ class _Process:
                 pass  # closed, or replaced by the user's own
         # Threads of the user must not hold up the end, and the platform counts nothing that runs after it.
         os._exit(code)
+
+
+def _clock(variables: Mapping[str, str]) -> Clock:
+    """The machine's clocks, or those that an emulator moves."""
+    path = variables.get("WARMSTATE_CLOCK")
+    if not path:
+        return SYSTEM_CLOCK
+    from warmstate.lifecycle.moved_clock import MovedClock
+
+    return MovedClock(path)
 
 
 def _transport(environment: Environment) -> NativeTransport:

@@ -26,6 +26,7 @@ SETTINGS = {
     "WARMSTATE_THAW_AFTER": "seconds of freeze from which an instance counts as thawed; default 1",
     "WARMSTATE_SHUTDOWN_BUDGET": "seconds that before_shutdown, flushes and closing may take together; default 0.3",
     "WARMSTATE_INSPECT": "file that receives the instance's info() as JSON before each next; default none",
+    "WARMSTATE_CLOCK": "file by which an emulator moves the instance's clocks; default none",
     "WARMSTATE_LOG": "from which level the runtime's own notices are logged: debug, info, warning, error, off; default warning",
     "WARMSTATE_EXTENSION": "on or off: register the silent internal extension that makes the platform send SIGTERM; default on",
     "WARMSTATE_ADOPT": "same-code or any-code: whose commits a new process takes over; any-code is for development; default same-code",
