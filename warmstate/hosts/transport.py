@@ -260,7 +260,8 @@ class NativeTransport:
 
     def _connect(self) -> _socket.socket:
         try:
-            found = _socket.getaddrinfo(self._host, self._port, 0, _socket.SOCK_STREAM)
+            # As bytes: for text Python imports its IDNA codec, and re with it.
+            found = _socket.getaddrinfo(self._host.encode(), self._port, 0, _socket.SOCK_STREAM)
         except OSError as error:
             raise TransportError(f"The Runtime API's host {self._host!r} is not known: {error}") from error
         problem: OSError | None = None

@@ -257,7 +257,8 @@ def parse_next(headers: Mapping[str, str], body: bytes, *, now_ms: int, default_
         deadline_ms = int(get("lambda-runtime-deadline-ms", ""))
     except ValueError:
         deadline_ms = 0
-    trusted = 0 < deadline_ms <= now_ms + _FURTHEST_DEADLINE_MS
+    # cargo-lambda's server sends 600000, ten minutes after 1970.
+    trusted = now_ms - _FURTHEST_DEADLINE_MS <= deadline_ms <= now_ms + _FURTHEST_DEADLINE_MS
     if not trusted:
         deadline_ms = now_ms + int(default_timeout * 1000)
     invocation = Invocation(
