@@ -27,7 +27,11 @@ def main():
     ledger = Ledger(counter, Counter.__warmstate__, backend=Journal(sys.argv[1]))
     adoption = ledger.open()
     first, second, items = counter.first, counter.second, list(counter.items)
-    coherent = first == second and items == list(range(first - first % 10, first)) and counter.text.get("n", "0")[:20].split(".")[0] == str(first)
+    coherent = (
+        first == second
+        and items == list(range(first - first % 10, first))
+        and counter.text.get("n", "0")[:20].split(".")[0] == str(first)
+    )
     os.write(1, f"open {first} {coherent} {adoption.dropped_reason}\n".encode())
     ledger.rollback()
     while True:

@@ -107,7 +107,9 @@ def test_the_handlers_own_failures_stay_and_other_answers_are_refused():
         hold_back(sqs("a"), "fine", [handler.lines])
 
 
-@pytest.mark.parametrize("event", [None, {}, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}, {"Records": [5]}])
+@pytest.mark.parametrize(
+    "event", [None, {}, {"Records": []}, {"Records": [{"eventSource": "aws:s3"}]}, {"Records": [5]}]
+)
 def test_other_events_are_answered_as_they_were(event):
     """Only batches have records that can stay."""
     assert "answer" == hold_back(event, "answer", [queue()[0].lines])

@@ -146,7 +146,11 @@ def test_arrays_come_back_writable(array):
 @pytest.mark.parametrize(
     ("annotation", "value", "path"),
     [
-        (Node, Node(1, children=[Node(2), Node("3")]), r"\$\.children\[1\]\.value: a value of type str does not fit int"),
+        (
+            Node,
+            Node(1, children=[Node(2), Node("3")]),
+            r"\$\.children\[1\]\.value: a value of type str does not fit int",
+        ),
         (dict[str, int], {1: 2}, r"\$: a value of type int as a key"),
         (dict[str, list[int]], {"a": [1], "b c": [1.5]}, r"\$\['b c'\]\[0\]"),
         (int, 1.0, r"\$: a value of type float"),
@@ -189,7 +193,9 @@ def test_types_without_a_codec_say_so(kind):
 
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("$") | st.integers(), inner) | st.tuples(inner, inner),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.just("$") | st.integers(), inner) | st.tuples(inner, inner)
+    ),
     max_leaves=20,
 )
 

@@ -31,7 +31,12 @@ def run_and_kill(directory, seconds):
     assert process.returncode == -signal.SIGKILL
     _, found, coherent, reason = line.decode().split(maxsplit=3)
     whole = len(rest) - len(rest) % 8
-    return int(found), coherent, reason.strip(), int.from_bytes(rest[whole - 8 : whole], "little") if whole else int(found)
+    return (
+        int(found),
+        coherent,
+        reason.strip(),
+        int.from_bytes(rest[whole - 8 : whole], "little") if whole else int(found),
+    )
 
 
 def kill_often(directory, kills, longest, rng, last=0):
@@ -79,4 +84,3 @@ def test_a_thousand_kills_and_a_million_commits_lose_nothing(tmp_path):
     assert time.perf_counter() - began < 0.2
     assert ["journal"] == os.listdir(tmp_path)
     print("acknowledged commits:", total)
-

@@ -197,7 +197,8 @@ class TestAdoption:
         ledger.close()
 
     @pytest.mark.parametrize(
-        ("options", "reason"), [({"identity": "v2", "tenant": "a"}, "other code"), ({"identity": "v1", "tenant": "b"}, "another tenant")]
+        ("options", "reason"),
+        [({"identity": "v2", "tenant": "a"}, "other code"), ({"identity": "v1", "tenant": "b"}, "another tenant")],
     )
     def test_other_code_and_other_tenants_adopt_nothing(self, tmp_path, options, reason):
         """What other code or another tenant wrote is dropped whole, and the reason is said."""
@@ -371,7 +372,9 @@ class TestFlushes:
         assert [False] * 4 == [shop.orders.append(id, id=id) for id in "abcd"]
         assert ["d"] == list(shop.orders)
 
-    @pytest.mark.parametrize(("seconds", "jump", "due"), [(29.9, 0, False), (30, 0, True), (0, 31, True), (0, -100, True)])
+    @pytest.mark.parametrize(
+        ("seconds", "jump", "due"), [(29.9, 0, False), (30, 0, True), (0, 31, True), (0, -100, True)]
+    )
     def test_age_counts_by_either_clock(self, tmp_path, clock, seconds, jump, due):
         """A frozen monotonic clock, a jump of the wall clock, or one backwards: old is old."""
 

@@ -70,7 +70,7 @@ def adopt(
             found = True
             past.add(place, body)
         if backend.damaged:
-            raise Unreadable("the journal is damaged")
+            return _dropped(backend, "the journal is damaged")
         if not found:
             return Adoption()
         _refuse_foreign(past, ledger)
@@ -81,9 +81,7 @@ def adopt(
         }
         tails = {name: _items(past, number, item_codecs.get(name)) for number, name in _numbers(past, "tail")}
     except (Unreadable, CodecError) as error:
-        # The file stays until the next commit replaces it: whoever comes before that must drop it for the same reason.
-        backend.close()
-        return Adoption(dropped_reason=str(error))
+        return _dropped(backend, str(error))
     ledger.generation = past.generation + 1
     ledger.requests = past.requests
     ledger.tenant = past.tenant if ledger.tenant is None else ledger.tenant
@@ -114,6 +112,12 @@ def adopt(
             )
             ledger.segments[name] = [segment for segment, _ in segments]
     return Adoption(True, None, tuple(past.requests), past.tenant)
+
+
+def _dropped(backend: CommitBackend, reason: str) -> Adoption:
+    # The file stays until the next commit replaces it: whoever comes before that must drop it for the same reason.
+    backend.close()
+    return Adoption(dropped_reason=reason)
 
 
 def _refuse_foreign(past: Past, ledger: Ledger) -> None:
@@ -156,7 +160,7 @@ def _value(
     try:
         value = getattr(ledger.handler, method)(old)
         cell.codec.encode(value)
-    except Exception as error:  # noqa: BLE001 - the user's method failed: everything is dropped, the instance starts
+    except Exception as error:
         raise Unreadable(f"{where}: {method} failed ({type(error).__name__}: {error})") from error
     return cell, value, None, [], b""
 

@@ -35,5 +35,7 @@ def parse_bytes(amount: int | str) -> int:
     else:
         parsed = amount if type(amount) is int else 0
     if parsed <= 0:
-        raise ValueError(f'{amount!r} is no amount of bytes: write a positive number, or text such as "512 kB", "32 MB" or "1 GB"')
+        raise ValueError(
+            f'{amount!r} is no amount of bytes: write a positive number, or text such as "512 kB", "32 MB" or "1 GB"'
+        )
     return parsed

@@ -6,6 +6,8 @@ looks at names and text alone.
 Evaluation happens when a codec is built, and the `typing` module is never imported for it: if an annotation uses it, it is loaded.
 """
 
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# Annotations can be anything, and some of the modules they need are newer than the oldest Python.
 from __future__ import annotations
 
 import sys
@@ -33,7 +35,7 @@ class Unresolved(Exception):
 
 def is_annotated(owner: type, name: str) -> bool:
     """Whether the class body itself annotates `name`."""
-    written = owner.__dict__.get("__annotations__")
+    written = owner.__dict__.get("__annotations__")  # noqa: RUF063 - inspect would evaluate them
     if written is not None:
         return name in written
     # Since Python 3.14 annotations are a function; its constants hold the annotated names, and calling it would evaluate them.
@@ -43,7 +45,7 @@ def is_annotated(owner: type, name: str) -> bool:
 
 def written_annotation(owner: type, name: str) -> object:
     """The annotation as it stands, text or value, if that is known without evaluating it; else None."""
-    written = owner.__dict__.get("__annotations__")
+    written = owner.__dict__.get("__annotations__")  # noqa: RUF063 - inspect would evaluate them
     return None if written is None else written.get(name)
 
 
@@ -57,7 +59,7 @@ def local_names(owner: type) -> dict[str, object]:
     if len(path) < 2:
         return {}
     function = path[-2].rpartition(".")[2]
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect is slow to import
     while frame is not None:
         if frame.f_code.co_name == function and frame.f_globals.get("__name__") == owner.__module__:
             break
@@ -111,9 +113,9 @@ def evaluate(annotation: object, owner: type, locals_: Mapping[str, object]) -> 
             raise Unresolved(
                 f"{error} at run time: import it outside `if TYPE_CHECKING:`, or move it out of the function it is local to"
             ) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - evaluating a user's expression raises anything
             raise Unresolved(f"{type(error).__name__}: {error}") from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - evaluating a user's expression raises anything
         raise Unresolved(f"{type(error).__name__}: {error}") from None
 
 
@@ -123,7 +125,7 @@ def _evaluate(text: str, globals_: dict[str, Any], locals_: dict[str, object]) -
 
 def _names_in_text(owner: type) -> set[str]:
     names: set[str] = set()
-    for annotation in (owner.__dict__.get("__annotations__") or {}).values():
+    for annotation in (owner.__dict__.get("__annotations__") or {}).values():  # noqa: RUF063 - inspect would evaluate them
         if isinstance(annotation, str):
             try:
                 names.update(compile(annotation, "<annotation>", "eval").co_names)

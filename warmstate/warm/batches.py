@@ -69,7 +69,7 @@ class Batch:
             waiting.append(any(known) if known else any_waits)
         if self.source == "fifo" and True in waiting:
             return self.ids[waiting.index(True) :]
-        return [id for id, waits in zip(self.ids, waiting) if waits]
+        return [id for id, waits in zip(self.ids, waiting, strict=False) if waits]
 
 
 def hold_back(event: object, result: object, tails: Sequence[Buffer[Any]]) -> object:

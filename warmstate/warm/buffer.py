@@ -294,7 +294,7 @@ class Buffer(Generic[T]):
             self._base = len(earlier)
             self._known = {id: number for number, id in enumerate(earlier)}
             for items, ids, wall in segments:
-                for item, id in zip(items, ids):
+                for item, id in zip(items, ids, strict=False):
                     if id is not None:
                         self._known[id] = self._base + len(self._items)
                     self._items.append(item)
@@ -313,7 +313,7 @@ class Buffer(Generic[T]):
             number = self._known.get(id)
             return None if number is None else number >= self._base + self._done
 
-    def others_are_waiting(self, ids: Container[str]) -> bool:
+    def others_are_waiting(self, ids: Container[object]) -> bool:
         """Whether an item with none of these ids waits that this unit of work appended, or tried to append again."""
         with self._lock:
             first = self._base + self._done
@@ -399,9 +399,11 @@ def flushed_count(buffer: Buffer[Any], result: object, offered: int) -> int:
         return offered
     if type(result) is int and 0 <= result <= offered:
         return result
-    method = f"{type(buffer._handler).__qualname__}.{buffer.tail.flush_method}"
+    method = f"{type(buffer._handler).__qualname__}.{buffer.tail.flush_method}"  # noqa: SLF001 - the method's class, for the message
     if hasattr(result, "__await__"):
-        raise LifecycleError(f"{method} is async: it needs the runtime's event loop, so drive the class with warmstate.testing")
+        raise LifecycleError(
+            f"{method} is async: it needs the runtime's event loop, so drive the class with warmstate.testing"
+        )
     raise FlushError(
         f"{method} got {offered} items and returned {result!r}: return how many items from the front are written "
         f"(0 to {offered}), or None for all"

@@ -166,7 +166,7 @@ class _Builder:
         self._made: dict[object, Form] = {}
 
     def form(self, annotation: object) -> Form:
-        kind: Any = evaluate(annotation, self._owner, self._names)
+        kind: Any = self.evaluated(annotation)
         try:
             scalar = _SCALARS.get(kind)
         except TypeError:
@@ -181,6 +181,9 @@ class _Builder:
             return self._generic(kind, origin)
         return self._plain(kind)
 
+    def evaluated(self, annotation: object) -> object:
+        return evaluate(annotation, self._owner, self._names)
+
     def _plain(self, kind: Any) -> Form:
         typing = sys.modules.get("typing")
         if kind is object or (typing is not None and kind is typing.Any):
@@ -190,7 +193,9 @@ class _Builder:
         if kind is dict:
             return TreeForm()
         if not isinstance(kind, type):
-            inner = getattr(kind, "__supertype__", None) or getattr(kind, "__value__", None)  # NewType, and the type statement
+            inner = getattr(kind, "__supertype__", None) or getattr(
+                kind, "__value__", None
+            )  # NewType, and the type statement
             if inner is None:
                 raise CodecError(f"{_name(kind)} has no codec: name the type that the value really has")
             return self.form(inner)
@@ -211,11 +216,14 @@ class _Builder:
         if issubclass(kind, dict) and hasattr(kind, "__required_keys__"):
             typed = TypedDictForm(kind)
             return self._fill(kind, typed, typed.fields, _own_annotations(kind))
-        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-            named = TupleForm([], kind, kind._fields)
+        names = getattr(kind, "_fields", None)
+        if issubclass(kind, tuple) and names is not None:
+            named = TupleForm([], kind, names)
             fields = _own_annotations(kind)
             self._made[kind] = named
-            named.items.extend(self._inside(kind).form(fields[field]) if field in fields else TreeForm() for field in kind._fields)
+            named.items.extend(
+                self._inside(kind).form(fields[field]) if field in fields else TreeForm() for field in names
+            )
             return named
         raise CodecError(
             f"{_name(kind)} has no codec: use an attrs class, a dataclass, built-in types or a NumPy array"
@@ -271,8 +279,13 @@ class _Builder:
 
 
 def _without_qualifier(annotation: object, builder: _Builder) -> object:
-    kind: Any = evaluate(annotation, builder._owner, builder._names)
-    if str(getattr(kind, "__origin__", "")) in {"typing.Required", "typing.NotRequired", "typing.ReadOnly", "typing.Final"}:
+    kind: Any = builder.evaluated(annotation)
+    if str(getattr(kind, "__origin__", "")) in {
+        "typing.Required",
+        "typing.NotRequired",
+        "typing.ReadOnly",
+        "typing.Final",
+    }:
         return kind.__args__[0]
     return kind
 
@@ -280,7 +293,7 @@ def _without_qualifier(annotation: object, builder: _Builder) -> object:
 def _own_annotations(kind: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
-        found.update(base.__dict__.get("__annotations__") or {})
+        found.update(base.__dict__.get("__annotations__") or {})  # noqa: RUF063 - inspect would evaluate them
     return found or dict(getattr(kind, "__annotations__", {}))
 
 
@@ -296,21 +309,25 @@ def _form_from_shape(shape: Any, classes: dict[str, Form]) -> Form:
             return TreeForm()
         if shape == "numpy.ndarray":
             return ArrayForm()
-        __import__({"datetime": "datetime", "decimal": "decimal", "uuid": "uuid", "builtins": "sys"}[shape.partition(".")[0]])
+        __import__(
+            {"datetime": "datetime", "decimal": "decimal", "uuid": "uuid", "builtins": "sys"}[shape.partition(".")[0]]
+        )
         form = text_form(shape)
         if form is None:
             raise KeyError(shape)
         return form
     word, *rest = shape
     if word in {"list", "set", "frozenset", "tuple"}:
-        return ListForm({"list": list, "set": set, "frozenset": frozenset, "tuple": tuple}[word], _form_from_shape(rest[0], classes))
+        return ListForm(
+            {"list": list, "set": set, "frozenset": frozenset, "tuple": tuple}[word], _form_from_shape(rest[0], classes)
+        )
     if word == "dict":
         return DictForm(_form_from_shape(rest[0], classes), _form_from_shape(rest[1], classes))
     if word == "optional":
         return OptionalForm(_form_from_shape(rest[0], classes))
     if word == "union":
         return UnionForm([_form_from_shape(member, classes) for member in rest[0]])
-    if word == "fixed" or word == "named":
+    if word in {"fixed", "named"}:
         return TupleForm([_form_from_shape(item, classes) for item in rest[-1]])
     if word in {"enum", "flag", "literal"}:
         return NameForm(shape)

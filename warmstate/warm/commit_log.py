@@ -38,7 +38,9 @@ class Segment:
 
     __slots__ = ("body", "count", "ids", "left", "lengths", "place", "wall")
 
-    def __init__(self, count: int, ids: list[Any], wall: float, place: int, lengths: list[int], body: bytes = b"") -> None:
+    def __init__(
+        self, count: int, ids: list[Any], wall: float, place: int, lengths: list[int], body: bytes = b""
+    ) -> None:
         self.count = count
         self.ids = ids
         self.wall = wall
@@ -96,7 +98,9 @@ class Past:
         if at != len(body):
             raise Unreadable("it is damaged (lengths)")
         if request_id:
-            self.requests = [*(known for known in self.requests if known != request_id), request_id][-REMEMBERED_REQUESTS:]
+            self.requests = [*(known for known in self.requests if known != request_id), request_id][
+                -REMEMBERED_REQUESTS:
+            ]
 
     def _entry(self, word: str, rest: list[Any], place: int, body: bytes, at: int) -> int:
         if word == "table":

@@ -28,7 +28,13 @@ class Live:
     __slots__ = ("generation", "identity", "known", "requests", "table", "tenant")
 
     def __init__(
-        self, identity: str, generation: int, tenant: str | None, table: list[Any], requests: list[str], known: dict[str, list[Any]]
+        self,
+        identity: str,
+        generation: int,
+        tenant: str | None,
+        table: list[Any],
+        requests: list[str],
+        known: dict[str, list[Any]],
     ) -> None:
         self.identity = identity
         self.generation = generation
@@ -38,9 +44,9 @@ class Live:
         self.known = known
 
 
-def is_worth_it(size: int, live: int) -> bool:
+def is_worth_it(size: int, live: Callable[[], int]) -> bool:
     """Whether a backend of this size holds so little that is live that it should be rewritten."""
-    return size > _SMALL and size > _TIMES_LIVE * live + _SMALL // 4
+    return size > _SMALL and size > _TIMES_LIVE * live() + _SMALL // 4
 
 
 def rewrite(
@@ -79,9 +85,9 @@ def rewrite(
             yield written(entries, [backend.fetch(segment.place, sum(segment.lengths))])
 
     places = backend.rewrite(records())
-    for (item, place), offset in zip(zip([None, *committed, *(segment for _, segment in waiting)], places), offsets):
-        if item is not None:
-            item.place = place + offset
+    written_items: list[Cell | Segment] = [*committed, *(segment for _, segment in waiting)]
+    for item, place, offset in zip(written_items, places[1:], offsets[1:], strict=True):
+        item.place = place + offset
 
 
 def _bytes_of(backend: CommitBackend, cell: Cell, encode: Callable[[Cell, Any], Sequence[Part]]) -> Sequence[Part]:

@@ -20,7 +20,6 @@ from warmstate.warm.tail import Tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["Declarations", "collect"]
@@ -73,7 +72,7 @@ def collect(handler_class: type) -> Declarations:
                 around = _names_around(handler_class, owner)
                 declared.locals[owner] = around
             _forget(declared, name)
-            _refuse_taken_name(handler_class, owner, name)
+            _refuse_taken_name(owner, name)
             declared.owners[name] = owner
             if kind == "slot":
                 declared.slots[name] = _checked_slot(owner, name, value)
@@ -130,7 +129,7 @@ def _refuse_shadow(declared: Declarations, owner: type, name: str, value: object
     )
 
 
-def _refuse_taken_name(handler_class: type, owner: type, name: str) -> None:
+def _refuse_taken_name(owner: type, name: str) -> None:
     if name.startswith("__") and name.endswith("__"):
         raise DeclarationError(f"{owner.__qualname__}.{name}: names like this one belong to Python; use another")
     for base in owner.__mro__[1:]:
@@ -210,7 +209,7 @@ def _checked_tail(owner: type, name: str, tail: Tail[Any]) -> Tail[Any]:
         )
     if tail.max_items is not None and (type(tail.max_items) is not int or tail.max_items < 1):
         raise DeclarationError(f"{where}: max_items={tail.max_items!r} must be a whole number from 1")
-    if tail.max_age is not None and not (isinstance(tail.max_age, (int, float)) and tail.max_age > 0):
+    if tail.max_age is not None and not _is_positive(tail.max_age):
         raise DeclarationError(f"{where}: max_age={tail.max_age!r} must be a positive number of seconds")
     if tail.max_bytes is not None:
         try:
@@ -222,6 +221,10 @@ def _checked_tail(owner: type, name: str, tail: Tail[Any]) -> Tail[Any]:
             f"{where} needs a method that flushes it:\n    @{name}.flush\n    def write_{name}(self, batch: Sequence[...]) -> int | None: ..."
         )
     return tail
+
+
+def _is_positive(number: object) -> bool:
+    return isinstance(number, (int, float)) and number > 0
 
 
 def _check_survives(where: str, survives: object) -> None:
@@ -257,8 +260,8 @@ def _check_annotation(where: str, annotation: object, example: str, wanted: type
 
 
 def _refuse_bare_annotations(declared: Declarations, owner: type) -> None:
-    written = owner.__dict__.get("__annotations__")
-    for name, annotation in (written or {}).items():
+    written: dict[str, Any] = owner.__dict__.get("__annotations__") or {}  # noqa: RUF063 - inspect would evaluate them
+    for name, annotation in written.items():
         if name in declared.owners:
             continue
         text = (

@@ -73,7 +73,9 @@ class Flushing:
     def _flush(self, buffer: Buffer[Any], *, everything: bool) -> None:
         with self._lock:
             if buffer in self._running:
-                raise LifecycleError(f"{_method(buffer)} flushes its own tail: return how many items are written instead")
+                raise LifecycleError(
+                    f"{_method(buffer)} flushes its own tail: return how many items are written instead"
+                )
             self._running.append(buffer)
             try:
                 waiting = len(buffer)
@@ -139,7 +141,7 @@ class Flushing:
 
 
 def _method(buffer: Buffer[Any]) -> str:
-    return f"{type(buffer._handler).__qualname__}.{buffer.tail.flush_method}"
+    return f"{type(buffer._handler).__qualname__}.{buffer.tail.flush_method}"  # noqa: SLF001 - the method's class, for the message
 
 
 def _safe(error: BaseException) -> str:

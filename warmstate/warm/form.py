@@ -211,7 +211,7 @@ class TupleForm(Form):
     def _map(self, way: str, values: Any, buffers: Any) -> list[Any]:
         done: list[Any] = []
         try:
-            for form, value in zip(self.items, values):
+            for form, value in zip(self.items, values, strict=False):
                 done.append(getattr(form, way)(value, buffers))
         except Misfit as misfit:
             raise misfit.under(f".{self.names[len(done)]}" if self.names else f"[{len(done)}]") from None
@@ -250,7 +250,7 @@ class DictForm(Form):
                 raise Misfit(f"{kind_of(key)} as a key of a dictionary whose keys are str")
         if type(form) is ScalarForm and form.types.issuperset(map(type, value.values())):
             return value
-        return dict(zip(value, _each(form.to_plain, value.values(), buffers, list(value))))
+        return dict(zip(value, _each(form.to_plain, value.values(), buffers, list(value)), strict=False))
 
     def from_plain(self, plain: Any, buffers: Sequence[Buffer]) -> Any:
         form = self.value
@@ -260,7 +260,7 @@ class DictForm(Form):
             keys = _each(self.key.from_plain, plain[0], buffers)
             values = _each(form.from_plain, plain[1], buffers)
             try:
-                made = dict(zip(keys, values))
+                made = dict(zip(keys, values, strict=False))
             except TypeError as error:
                 raise Misfit(str(error)) from None
             if not len(made) == len(keys) == len(values):
@@ -270,7 +270,7 @@ class DictForm(Form):
             raise Misfit(f"{kind_of(plain)} where a dictionary was written")
         if type(form) is ScalarForm and form.types.issuperset(map(type, plain.values())):
             return plain
-        return dict(zip(plain, _each(form.from_plain, plain.values(), buffers, list(plain))))
+        return dict(zip(plain, _each(form.from_plain, plain.values(), buffers, list(plain)), strict=False))
 
 
 class OptionalForm(Form):
@@ -324,7 +324,12 @@ class UnionForm(Form):
         raise misfit or Misfit(f"{kind_of(value)} fits no member of the union")
 
     def from_plain(self, plain: Any, buffers: Sequence[Buffer]) -> Any:
-        if type(plain) is not list or len(plain) != 2 or type(plain[0]) is not int or not 0 <= plain[0] < len(self.forms):
+        if (
+            type(plain) is not list
+            or len(plain) != 2
+            or type(plain[0]) is not int
+            or not 0 <= plain[0] < len(self.forms)
+        ):
             raise Misfit(f"{kind_of(plain)} where a member of a union was written")
         return self.forms[plain[0]].from_plain(plain[1], buffers)
 
@@ -336,7 +341,9 @@ def buffer_at(place: Any, buffers: Sequence[Buffer]) -> Buffer:
     return buffers[place]
 
 
-def _each(convert: Callable[[Any, Any], Any], values: Any, buffers: Any, names: Sequence[object] | None = None) -> list[Any]:
+def _each(
+    convert: Callable[[Any, Any], Any], values: Any, buffers: Any, names: Sequence[object] | None = None
+) -> list[Any]:
     done: list[Any] = []
     try:
         for value in values:

@@ -66,7 +66,19 @@ class Journal:
         files: The file system; another one in tests.
     """
 
-    __slots__ = ("_allocated", "_chain", "_directory", "_end", "_fd", "_file", "_files", "_path", "_torn", "damaged", "lost")
+    __slots__ = (
+        "_allocated",
+        "_chain",
+        "_directory",
+        "_end",
+        "_fd",
+        "_file",
+        "_files",
+        "_path",
+        "_torn",
+        "damaged",
+        "lost",
+    )
 
     def __init__(self, directory: str, *, files: Files = SYSTEM_FILES) -> None:
         self._directory = directory
@@ -138,7 +150,9 @@ class Journal:
         """
         length = sum(map(len, parts))
         if not 0 < length <= LARGEST_RECORD:
-            raise CommitError(f"{self._path}: a commit of {length} bytes cannot be written, the limit is 4 GiB: keep less in committed slots")
+            raise CommitError(
+                f"{self._path}: a commit of {length} bytes cannot be written, the limit is 4 GiB: keep less in committed slots"
+            )
         try:
             if self._fd < 0:
                 self._create()
@@ -171,7 +185,9 @@ class Journal:
             raise self._failed(error, "read") from error
         if len(body) != length:
             self.lost = True
-            raise CommitError(f"{self._path} lost committed bytes: another program shortened it; leave WARMSTATE_TMP/warmstate alone")
+            raise CommitError(
+                f"{self._path} lost committed bytes: another program shortened it; leave WARMSTATE_TMP/warmstate alone"
+            )
         return body
 
     def rewrite(self, records: Iterable[Sequence[Part]]) -> list[int]:
@@ -325,7 +341,9 @@ class Journal:
 
     def _failed(self, error: OSError, what: str = "written") -> CommitError:
         advice = _ADVICE.get(error.errno or 0, "the file system failed")
-        return CommitError(f"{self._path} could not be {what} ({error.strerror or error}): {advice}. The last commit stays valid.")
+        return CommitError(
+            f"{self._path} could not be {what} ({error.strerror or error}): {advice}. The last commit stays valid."
+        )
 
     @staticmethod
     def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -53,7 +53,7 @@ class TextForm(Form):
             value = self.read(plain)
         except Misfit:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a type's own parser raises anything
             raise Misfit(f"no {self.kind.__name__}: {type(error).__name__}") from None
         return value
 
@@ -198,7 +198,9 @@ def _datetime_form() -> Form:
             return value.isoformat()
         key = None if fixed else getattr(zone, "key", None)
         if not fixed and not (isinstance(key, str) and type(zone).__module__.startswith("zoneinfo")):
-            raise Misfit(f"a datetime in a time zone of type {type(zone).__qualname__}: use datetime.timezone or zoneinfo.ZoneInfo")
+            raise Misfit(
+                f"a datetime in a time zone of type {type(zone).__qualname__}: use datetime.timezone or zoneinfo.ZoneInfo"
+            )
         return [value.isoformat() if fixed else value.replace(tzinfo=None).isoformat(), key, value.fold]
 
     def read(plain: Any) -> Any:
@@ -237,7 +239,9 @@ def _date_form() -> Form:
 
 def _timedelta_form() -> Form:
     kind = sys.modules["datetime"].timedelta
-    return TextForm(kind, lambda value: [value.days, value.seconds, value.microseconds], lambda plain: kind(*map(int, plain)))
+    return TextForm(
+        kind, lambda value: [value.days, value.seconds, value.microseconds], lambda plain: kind(*map(int, plain))
+    )
 
 
 def _decimal_form() -> Form:

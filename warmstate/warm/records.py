@@ -30,7 +30,7 @@ def field_annotations(kind: type) -> dict[str, Any] | None:
         return {attribute.name: attribute.type for attribute in attributes}
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is not None:
-        return {name: field.type for name, field in fields.items() if field._field_type.name == "_FIELD"}
+        return {name: field.type for name, field in fields.items() if field._field_type.name == "_FIELD"}  # noqa: SLF001 - dataclasses.fields() would import dataclasses
     return None
 
 
@@ -90,7 +90,9 @@ class RecordForm(Form):
         for name in held.keys() - self.fields.keys():
             # What a cached property computed is computed again.
             if name != _HASH_CACHE and type(getattr(self.kind, name, None)).__name__ != "cached_property":
-                raise Misfit(f"{self.kind.__qualname__} has no field of this name, so it would be lost").under(f".{name}")
+                raise Misfit(f"{self.kind.__qualname__} has no field of this name, so it would be lost").under(
+                    f".{name}"
+                )
 
 
 class TypedDictForm(Form):
@@ -166,4 +168,3 @@ def _fields_from(fields: dict[str, Form], plain: Any, buffers: Sequence[Buffer])
     except Misfit as misfit:
         raise misfit.under(f".{name}") from None
     return values
-

@@ -80,7 +80,9 @@ class Residents:
         try:
             value = away.decode(cut(self._spill.get(away.spilled), away.lengths))
         except (SpillLost, CodecError) as error:
-            self._ledger.notices.error(f"The spilled value of {slot.name} is lost and its default holds again: {error}", slot=slot.name)
+            self._ledger.notices.error(
+                f"The spilled value of {slot.name} is lost and its default holds again: {error}", slot=slot.name
+            )
             value = MISSING
         self.drop(slot.name)
         return value
@@ -149,7 +151,7 @@ class Residents:
         pickled = self._ledger.declarations.slots[name].codec == "pickle"
         try:
             if pickled:
-                import pickle  # noqa: S403 - asked for by name, sealed, and read by the process that wrote it
+                import pickle
 
                 buffers: list[Any] = [pickle.dumps(value, protocol=5)]
                 decode: Callable[[Sequence[Any]], Any] = _unpickled
@@ -176,7 +178,9 @@ class Residents:
         try:
             parts = codec.encode(items)
         except CodecError as error:
-            self._ledger.notices.once(f"unspillable:{buffer.tail.name}", f"{buffer.tail.name} cannot be spilled and stays in memory: {error}")
+            self._ledger.notices.once(
+                f"unspillable:{buffer.tail.name}", f"{buffer.tail.name} cannot be spilled and stays in memory: {error}"
+            )
             return
         spilled = self._spill.put(buffer.tail.name, parts)
         if spilled is None:
@@ -194,6 +198,6 @@ class Residents:
 
 
 def _unpickled(buffers: Sequence[Any]) -> Any:
-    import pickle  # noqa: S403 - as where it is written
+    import pickle
 
     return pickle.loads(buffers[0])  # noqa: S301 - sealed with a key of this process, so nobody else wrote it

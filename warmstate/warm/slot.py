@@ -190,7 +190,7 @@ def state(
     sizeof: Callable[[Any], int] | None = None,
 ) -> State[Any]:
     """
-    Declares a slot of a `StatefulHandler`: `frames: State[int] = state(default=0, survives="reset")`.
+    What a slot of a `StatefulHandler` begins as and outlives; beside its annotation, `frames: State[int]`.
 
     Args:
         default: The value of a slot that nobody wrote; must be one that cannot change in place.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     FlushMethod = TypeVar(
-        "FlushMethod", bound="Callable[[Any, Sequence[Any]], int | None | Awaitable[int | None] | Awaitable[None]]"
+        "FlushMethod", bound="Callable[[Any, Sequence[Any]], Awaitable[int | None] | Awaitable[None] | int | None]"
     )
 
 __all__ = ["Buffer", "Tail", "tail"]
@@ -108,7 +108,7 @@ def tail(
     survives: Literal["freeze", "reset"] = "freeze",
 ) -> Tail[Any]:
     """
-    Declares a tail of a `StatefulHandler`: `photos: Tail[Photo] = tail(max_items=25, max_age=30)`.
+    When a tail of a `StatefulHandler` is flushed, and what it outlives; beside its annotation, `photos: Tail[Photo]`.
 
     What reaches one of the bounds is flushed after `handle` and before the answer, in batches within the bounds.
     So an instance that dies loses at most `max_items - 1` items, `max_bytes` or `max_age` of them, whichever comes first, as long as

@@ -86,7 +86,7 @@ class TreeForm(Form):
         done: list[Any] = []
         try:
             for value in values:
-                done.append(value if type(value) in _SCALARS else self.to_plain(value, buffers))
+                done.append(value if type(value) in _SCALARS else self.to_plain(value, buffers))  # noqa: PERF401 - its length tells where a misfit is
         except Misfit as misfit:
             raise misfit.under(f"[{len(done)}]") from None
         return done
@@ -108,7 +108,9 @@ class TreeForm(Form):
     def _instance(self, value: Any, buffers: list[Buffer]) -> Any:
         kind = type(value)
         if self._form_of is None:
-            raise Misfit(f"{kind_of(value)} in a slot whose annotation does not name that type: name it, so that it can be read back")
+            raise Misfit(
+                f"{kind_of(value)} in a slot whose annotation does not name that type: name it, so that it can be read back"
+            )
         for number, (known, form) in enumerate(self._classes):
             if known is kind:
                 return {"$": number, "v": form.to_plain(value, buffers)}
@@ -128,8 +130,15 @@ class TreeForm(Form):
             raise Misfit("a damaged tag")
         if tag in _SEQUENCES and type(written) is list:
             return self._made(_SEQUENCES[tag], written, buffers)
-        if tag == "dict" and type(written) is list and len(written) == 2 and type(written[0]) is type(written[1]) is list:
-            made = self._made(lambda items: dict(zip(items, self.from_plain(written[1], buffers))), written[0], buffers)
+        if (
+            tag == "dict"
+            and type(written) is list
+            and len(written) == 2
+            and type(written[0]) is type(written[1]) is list
+        ):
+            made = self._made(
+                lambda items: dict(zip(items, self.from_plain(written[1], buffers), strict=False)), written[0], buffers
+            )
             if not len(made) == len(written[0]) == len(written[1]):
                 raise Misfit("keys and values that do not match")
             return made
@@ -151,10 +160,6 @@ class TreeForm(Form):
 
 def _imported_form(tag: str) -> Form | None:
     module = tag.partition(".")[0]
-    if module == "datetime":
-        import datetime  # noqa: F401 - its types are looked up by `text_form`
-    elif module == "decimal":
-        import decimal  # noqa: F401 - as above
-    elif module == "uuid":
-        import uuid  # noqa: F401 - as above
+    if module in {"datetime", "decimal", "uuid"}:
+        __import__(module)
     return text_form(tag)

@@ -241,6 +241,11 @@ class Ledger:
         with self._lock:
             if self._savepoints:
                 raise LifecycleError("a commit within a flush: a flush commits with the unit of work around it")
+            if not self._deleted and self._held.keys().isdisjoint(self._cells) and not self._buffers_changed():
+                if before is not None:
+                    before()
+                self.unit = None
+                return
             entries: list[Any] = []
             parts: list[Any] = []
             changed: list[tuple[Cell, Any, list[int], bytes]] = []
@@ -324,7 +329,7 @@ class Ledger:
     def settle(self) -> None:
         """After the answer: rewrites a journal that is mostly outdated, and spills what is over the budget. Never raises for disks."""
         with self._lock:
-            if self.unit is None and is_worth_it(self.backend.size, self._live_bytes()):
+            if self.unit is None and is_worth_it(self.backend.size, self._live_bytes):
                 try:
                     self._rewrite()
                 except CommitError as error:
@@ -531,6 +536,12 @@ class Ledger:
             buffer.commit()
         if changed:
             self.commits += 1
+
+    def _buffers_changed(self) -> bool:
+        for buffer in self._buffers:
+            if buffer.changed():
+                return True
+        return False
 
     def _live_bytes(self) -> int:
         cells = sum(sum(cell.lengths) for cell in self._cells.values())
