@@ -121,7 +121,11 @@ class Overflow:
         """Evict what was spilled longest ago where the budget of /tmp has no room for the next."""
         tiers = self._tiers
         spill = tiers.spill
-        if spill is None or spill.nbytes + wanted <= spill.budget:
+        if spill is None:
+            return
+        wanted += wanted // 16 + _BATCH  # what rows and pages add to it
+        room = spill.room()
+        if room >= wanted:
             return
         spill.drop_many(tiers.take_garbage())
         room = spill.room()
@@ -132,7 +136,6 @@ class Overflow:
                 tiers.drop(shelf, key)
                 self._evicted()
         spill.drop_many(tiers.take_garbage())
-        spill.settle()
 
     def _evict(self, shelf: Shelf, goal: int, keep: Key | None) -> None:
         tiers = self._tiers

@@ -220,16 +220,16 @@ class Rows:
             self._serials.discard(spilled.serial)
             self._live -= spilled.disk_bytes
 
-    def compact(self) -> None:
+    def compact(self, *, at_once: bool = False) -> None:
         """
-        Give pages that no row uses back to the file system, once they are a quarter of the file.
+        Give pages that no row uses back to the file system, once they are a quarter of the file, or `at_once`.
 
         Raises:
             Exception: whatever SQLite or the disk had to say.
         """
-        if self.growth(0) == 0 and self._live * 4 < self.nbytes * 3 and self.nbytes > 1 << 20:
+        if at_once or (self._live * 4 < self.nbytes * 3 and self.nbytes > 1 << 20):
             self._require_ours()
-            self._cache._sql("PRAGMA incremental_vacuum(4096)").fetchall()  # noqa: SLF001 - diskcache has no public way
+            self._cache._sql(f"PRAGMA incremental_vacuum({2**30 if at_once else 4096})").fetchall()  # noqa: SLF001 - diskcache has no public way
             self._measure()
 
     def is_sound(self, error: Exception, *, patient: bool) -> bool:

@@ -113,7 +113,7 @@ class Spill:
         return self._large.nbytes + (0 if self._rows is None else self._rows.nbytes)
 
     def room(self) -> int:
-        """Bytes that it may still take, pages that rows left free included."""
+        """Bytes that it may still take, pages that deleted rows left included; negative when it is over."""
         with self._lock:
             taken = self._large.nbytes + (0 if self._rows is None else self._rows.live_bytes)
             return self._budget - taken
@@ -250,7 +250,7 @@ class Spill:
 
     def _has_room(self, nbytes: int) -> bool:
         growth = nbytes if self._rows is None else self._rows.growth(nbytes)
-        if self.nbytes + growth > self._budget:
+        if self.nbytes + growth > self._budget and (self._rows is None or not self._compacted_for(self._rows, nbytes)):
             return False
         try:
             system = self._files.statvfs(self._directory)
@@ -267,6 +267,16 @@ class Spill:
         self.counts["full"] += 1
         self._notices.once("spill-full", FULL.format(directory=self._directory))
         return False
+
+    def _compacted_for(self, rows: Rows, nbytes: int) -> bool:
+        """Whether giving back the pages that deleted rows left makes room, done at once if it does."""
+        if self._large.nbytes + rows.live_bytes + nbytes > self._budget:
+            return False
+        try:
+            rows.compact(at_once=True)
+        except Exception as error:  # noqa: BLE001 - as in put
+            self._row_trouble("compact", error)
+        return self.nbytes + nbytes <= self._budget
 
     def _write_rows(self, items: list[tuple[Spilled, Sequence[Buffer]]]) -> bool:
         try:

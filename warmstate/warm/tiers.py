@@ -37,6 +37,9 @@ _STEP_SHARE = 64
 """Where a write finds no room, at least a 64th of the budget is cleared at once: one transaction for many rows."""
 _LOOK_SHARE = 32
 """The process's real memory is looked at each time a 32nd of the budget was taken in."""
+_UNNOTICED = 16 * 1024 * 1024
+_UNNOTICED_SHARE = 10
+"""Memory beyond the account that changes nothing: a tenth of the budget, and what loading SQLite and the like takes."""
 _GARBAGE = 256
 """So many dropped rows wait for a common transaction."""
 
@@ -295,4 +298,5 @@ class Tiers:
         """Correct the limit by what the process really uses."""
         debt = self._guard.look(self.used, self._taken_in)
         self._taken_in = 0
-        self.limit = max(self.budget // 4, self.budget - debt)
+        unnoticed = max(_UNNOTICED, self.budget // _UNNOTICED_SHARE)
+        self.limit = max(self.budget // 4, self.budget - max(0, debt - unnoticed))
