@@ -61,7 +61,12 @@ class Encoder:
             setattr(context, name, value)
         # zerolatency: a packet per frame, nothing to wait for when the instance must end. No cuts: only we start a GOP.
         structure = f"keyint={options.gop}:min-keyint={options.gop}:scenecut=0:open-gop=0"
-        context.options = {"preset": options.preset, "crf": str(options.crf), "tune": "zerolatency", "x264-params": structure}
+        context.options = {
+            "preset": options.preset,
+            "crf": str(options.crf),
+            "tune": "zerolatency",
+            "x264-params": structure,
+        }
         context.flags |= int(Flags.global_header) | int(Flags.closed_gop)
         context.open()
         return context

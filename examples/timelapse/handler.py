@@ -31,8 +31,12 @@ class Timelapse(StatefulHandler):
 
     warm_video: State[Video | None] = state(default=None, pin=True)  # with the open encoder: memory only
     publisher: State[Publisher] = state(factory=Publisher)
-    photos_taken: State[int] = state(default=0, survives="reset")  # by this environment, whatever its processes went through
-    photos: Tail[Photo] = tail(max_items=OPTIONS.flush_every + OPTIONS.settle, max_bytes="64 MB", max_age=OPTIONS.max_age)
+    photos_taken: State[int] = state(
+        default=0, survives="reset"
+    )  # by this environment, whatever its processes went through
+    photos: Tail[Photo] = tail(
+        max_items=OPTIONS.flush_every + OPTIONS.settle, max_bytes="64 MB", max_age=OPTIONS.max_age
+    )
 
     @resource(check_after=10, max_age=3600)
     def bucket(self) -> Iterator[Metered]:

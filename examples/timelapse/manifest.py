@@ -102,7 +102,9 @@ def from_text(text: str) -> Manifest:
         sizes = iter(facts.pop("parts"))
         rate = facts["frames_per_second"]
         segments, parts, init = [], [], ""
-        for found in re.finditer(r'^#EXT-X-MAP:URI="(.+)"|^#EXTINF:(.+),(\d+)\n(.+)|^#EXT-X-PART:DURATION=(.+),URI="([^"]+)"', playlist, re.M):
+        for found in re.finditer(
+            r'^#EXT-X-MAP:URI="(.+)"|^#EXTINF:(.+),(\d+)\n(.+)|^#EXT-X-PART:DURATION=(.+),URI="([^"]+)"', playlist, re.M
+        ):
             new_init, seconds, size, segment, part_seconds, part = found.groups()
             if new_init:
                 init = new_init

@@ -94,11 +94,27 @@ def init_segment(width: int, height: int, frames_per_second: int, headers: bytes
     )
     track = box(
         b"trak",
-        full_box(b"tkhd", 0, 3, struct.pack(">5I", 0, 0, 1, 0, 0), bytes(16), _IDENTITY, struct.pack(">II", width << 16, height << 16)),
+        full_box(
+            b"tkhd",
+            0,
+            3,
+            struct.pack(">5I", 0, 0, 1, 0, 0),
+            bytes(16),
+            _IDENTITY,
+            struct.pack(">II", width << 16, height << 16),
+        ),
         media,
     )
     movie = full_box(
-        b"mvhd", 0, 0, struct.pack(">4I", 0, 0, 1000, 0), struct.pack(">IH", 0x10000, 0x100), bytes(10), _IDENTITY, bytes(24), struct.pack(">I", 2)
+        b"mvhd",
+        0,
+        0,
+        struct.pack(">4I", 0, 0, 1000, 0),
+        struct.pack(">IH", 0x10000, 0x100),
+        bytes(10),
+        _IDENTITY,
+        bytes(24),
+        struct.pack(">I", 2),
     )
     extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", 1, 1, FRAME_TICKS, 0, 0)))
     kind = box(b"ftyp", b"iso6", struct.pack(">I", 1), b"iso6cmfcmp41")

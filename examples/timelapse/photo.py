@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 
 import attrs
 import av
@@ -78,7 +79,9 @@ class PhotoDecoder:
     def _build(self, frame: av.VideoFrame, turned: int) -> av.filter.Graph:
         width, height = self._size
         graph = av.filter.Graph()
-        last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
+        last = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
+        )
         steps = (
             f"{_UPRIGHT[turned]}scale={width}:{height}:force_original_aspect_ratio=decrease:in_range=full:out_range=tv,"
             f"format=yuv420p,pad={width}:{height}:-1:-1,setsar=1"

@@ -72,7 +72,9 @@ class Publisher:
             new = b"".join(_read(bucket, chunk) for chunk in (*segments[self._kept : end], *parts))
             had = sum(chunk.size for chunk in segments[: self._kept])
             if had < 3 * PIECE:
-                pieces: list[bytes | Copy] = [head + b"".join(_read(bucket, chunk) for chunk in segments[: self._kept]) + new]
+                pieces: list[bytes | Copy] = [
+                    head + b"".join(_read(bucket, chunk) for chunk in segments[: self._kept]) + new
+                ]
             else:
                 for chunk in segments if not self._lead else ():
                     self._lead += _read(bucket, chunk)
@@ -89,7 +91,11 @@ class Publisher:
 
 
 def _head(bucket: Bucket, manifest: Manifest, segments: Sequence[Chunk], parts: Sequence[Chunk]) -> bytes:
-    note = {"segments": len(segments), "last": segments[-1].name if segments else "", "frames": sum(c.frames for c in (*segments, *parts))}
+    note = {
+        "segments": len(segments),
+        "last": segments[-1].name if segments else "",
+        "frames": sum(c.frames for c in (*segments, *parts)),
+    }
     entries = [(chunk.frames, chunk.size) for chunk in segments]
     if parts:
         entries.append((sum(part.frames for part in parts), sum(part.size for part in parts)))

@@ -90,11 +90,15 @@ class S3Bucket:
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             return self.put(key, pieces[0], match=match)
         target = self._at(key)
-        upload = target | {"UploadId": self._client.create_multipart_upload(**target, ContentType=_content_type(key))["UploadId"]}
+        upload = target | {
+            "UploadId": self._client.create_multipart_upload(**target, ContentType=_content_type(key))["UploadId"]
+        }
         condition = {"IfMatch": match} if match else {"IfNoneMatch": "*"}
         try:
             parts = [self._part(upload | {"PartNumber": number}, piece) for number, piece in enumerate(pieces, 1)]
-            return str(self._once.complete_multipart_upload(**upload, **condition, MultipartUpload={"Parts": parts})["ETag"])
+            return str(
+                self._once.complete_multipart_upload(**upload, **condition, MultipartUpload={"Parts": parts})["ETag"]
+            )
         except ClientError as error:
             self._client.abort_multipart_upload(**upload)
             raise _translated(error, key) from error
@@ -147,5 +151,7 @@ def _status(error: ClientError) -> int:
 
 
 def _translated(error: ClientError, key: str) -> Exception:
+    if error.response.get("Error", {}).get("Code") in {"KeyTooLongError", "InvalidRequest"}:
+        return Missing(key)  # no object can have such a key
     kinds = {404: Missing, 409: Conflict, 412: Conflict}
     return kinds[_status(error)](key) if _status(error) in kinds else error

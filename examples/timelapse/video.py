@@ -57,7 +57,9 @@ class Video:
         self.load(bucket)
 
     def __repr__(self) -> str:
-        return f"<Video frames={self.manifest.frames} encoded={len(self.encoded)} generation={self.manifest.generation}>"
+        return (
+            f"<Video frames={self.manifest.frames} encoded={len(self.encoded)} generation={self.manifest.generation}>"
+        )
 
     def load(self, bucket: Bucket) -> None:
         """Reads the manifest, and forgets what was encoded on top of an earlier one."""
@@ -65,7 +67,10 @@ class Video:
             text, self.etag = bucket.get(manifests.KEY)
             self.manifest = manifests.from_text(text.decode())
         except Missing:
-            self.manifest, self.etag = Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop), ABSENT
+            self.manifest, self.etag = (
+                Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop),
+                ABSENT,
+            )
         self._decided: dict[str, None] = {}
         self._decided_from = self.manifest.last_key
         self._part_bytes: dict[str, bytes] = {}
@@ -186,9 +191,11 @@ class Video:
         )
         self.etag = bucket.put(manifests.KEY, new.to_text().encode(), match=self.etag)
         self.manifest, self.encoded = new, self.encoded[count:]
+        if ended:
+            self._restart()  # the GOP is closed: what may come after all begins another
         self._late.clear()
         self._decided.update(dict.fromkeys(encoded.key for encoded in done))
-        for key in list(self._decided)[: -_REMEMBERED or None]:
+        for key in list(self._decided)[:-_REMEMBERED]:
             del self._decided[key]
             self._decided_from = key
         self._found = {key: photo for key, photo in self._found.items() if key > new.last_key}

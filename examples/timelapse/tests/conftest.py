@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from examples.timelapse.bucket import Bucket, DirectoryBucket
-from examples.timelapse.sky import Sky
+from examples.timelapse.studio.sky import Sky
 
 ACCESS = {"AWS_ACCESS_KEY_ID": "ak", "AWS_SECRET_ACCESS_KEY": "sksksksk", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -101,7 +101,13 @@ class Seaweed:
     def make_bucket(self, name: str) -> None:
         import boto3
 
-        client = boto3.client("s3", endpoint_url=self.url, aws_access_key_id="ak", aws_secret_access_key="sksksksk", region_name="us-east-1")
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id="ak",
+            aws_secret_access_key="sksksksk",
+            region_name="us-east-1",
+        )
         for attempt in range(50):
             try:
                 client.create_bucket(Bucket=name)
@@ -138,10 +144,10 @@ def aws(monkeypatch):
 
 
 @pytest.fixture
-def s3_bucket(seaweed, aws, request):
+def s3_bucket(seaweed, aws):
     from examples.timelapse.s3 import S3Bucket
 
-    bucket = S3Bucket("tests", f"{request.node.name[:60]}-{os.urandom(3).hex()}", endpoint_url=seaweed.url)
+    bucket = S3Bucket("tests", os.urandom(6).hex(), endpoint_url=seaweed.url)
     yield bucket
     bucket.close()
 

@@ -51,13 +51,18 @@ class Sky:
         # The sun on its arc, with a glow around it.
         x = (across - np.float32(0.05 + 0.9 * hour)) ** 2 * np.float32(self.width / self.height) ** 2
         y = (down - (np.float32(0.75) - np.float32(0.65) * light)) ** 2
-        glow = sum(np.outer(np.exp(-y * size), np.exp(-x * size)) * much for size, much in ((60, np.float32(0.5)), (900, np.float32(1))))
+        glow = sum(
+            np.outer(np.exp(-y * size), np.exp(-x * size)) * much
+            for size, much in ((60, np.float32(0.5)), (900, np.float32(1)))
+        )
         glow += y[:, None] + x < np.float32(0.0007)
         picture += glow[..., None] * _rgb(255, 235, 190)
         # Two layers of cloud that drift at their own speeds.
         lit = light * _rgb(250, 250, 252) + warm * _rgb(150, 90, 70)
         for layer, (speed, squeeze, cover) in enumerate([(0.9, 1, 0.55), (2.2, 2, 0.62)]):
-            cloud = ((self._drifting(layer, number * speed, squeeze) - np.float32(cover)) * 4).clip(0, np.float32(0.85))[..., None]
+            cloud = ((self._drifting(layer, number * speed, squeeze) - np.float32(cover)) * 4).clip(
+                0, np.float32(0.85)
+            )[..., None]
             picture += (lit - picture) * cloud
         # Hills in the haze, then noise as a sensor has it.
         low = self.height * 7 // 10
@@ -105,7 +110,9 @@ class Sky:
         total = np.zeros((self.height, width), np.float32)
         for octave in range(first, 8):
             cells = np.pad(chance.random((2**octave // 2 + 2, 2**octave), np.float32), ((0, 0), (2, 2)), "wrap")
-            smooth = Image.fromarray(cells).resize((width, self.height), Image.Resampling.BICUBIC, (2, 0, 2 + 2**octave, 2**octave // 2 + 2))
+            smooth = Image.fromarray(cells).resize(
+                (width, self.height), Image.Resampling.BICUBIC, (2, 0, 2 + 2**octave, 2**octave // 2 + 2)
+            )
             total += np.asarray(smooth, np.float32) / 2 ** (octave - first)
         return (total - total.min()) / (total.max() - total.min())
 
