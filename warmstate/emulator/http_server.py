@@ -374,6 +374,11 @@ class _Connection(asyncio.Protocol):
     def _begin(self, request: h11.Request) -> None:
         self.has_partial_head = False
         names = [name for name, _ in request.headers]
+        # h11 bounds heads that come in pieces; one that came in a single read is measured here.
+        size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+        if size > self._server.limits.head_bytes:
+            self.refuse(431, f"request line and headers may have {self._server.limits.head_bytes} bytes")
+            return
         if b"transfer-encoding" in names and b"content-length" in names:
             self.refuse(400, "a request has either Content-Length or Transfer-Encoding, not both")
             return

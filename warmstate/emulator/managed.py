@@ -50,14 +50,9 @@ class ManagedEnvironment(Environment):
 
     @property
     def is_settling(self) -> bool:
-        """Whether an answer is out and its slot not back in next."""
-        return (
-            not self.gone
-            and not self.reserved
-            and self.taken == 0
-            and not self.is_free
-            and self.lifecycle.state == "idle"
-        )
+        """Whether a slot that is nobody's may still come: threads call next one after the other, and after an answer."""
+        limit = self.function.max_concurrency or 1
+        return not self.gone and not self.reserved and self.taken < limit and not self.is_free
 
     def take(self) -> None:
         """One more event is on its way here."""

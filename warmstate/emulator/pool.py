@@ -28,6 +28,8 @@ __all__ = ["Pool", "Throttled"]
 
 SETTLE_GRACE: Final = 0.1
 """Seconds that an event waits for an environment that is about to be free, before another one is started."""
+LAST_GRACE: Final = 1.0
+"""The same on Managed Instances where no more may be started: a slot that is stuck in its handler may never come back."""
 SWEEP: Final = 0.25
 """Seconds between two looks for environments that idled too long."""
 
@@ -88,7 +90,7 @@ class Pool:
                 return found
             settling = any(environment.is_settling for environment in self._candidates(attempt))
             room = not attempt.on_instance and self._make_room(attempt)
-            limit = SETTLE_GRACE if room else self.function.timeout
+            limit = SETTLE_GRACE if room else LAST_GRACE if self.function.is_managed else self.function.timeout
             if settling and loop.time() < begun + limit:
                 await self._wait(begun + limit)
             elif room:
