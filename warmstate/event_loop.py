@@ -78,7 +78,7 @@ class EventLoop:
                 found, item = self.run(handover.next())
                 if not found:
                     return
-                yield item  # type: ignore[misc]  # `found` says that it is a Result
+                yield item
         finally:
             self.run(handover.close())
 
@@ -204,7 +204,8 @@ class _Handover:
             self._task = loop.create_task(self._pump())
         elif self._wanted is not None:
             self._wanted.set_result(None)
-        return await offered
+        handed: tuple[bool, Any] = await offered
+        return handed
 
     async def close(self) -> None:
         """Close the iterator where it stands."""

@@ -49,7 +49,7 @@ class UserCode:
             return self.wait(_called(function, arguments), budget=budget)
         result = function(*arguments)
         if result is not None and hasattr(result, "__await__"):
-            return self.wait(result, budget=budget)  # type: ignore[arg-type]  # the line above is its check
+            return self.wait(result, budget=budget)
         return result
 
     def wait(self, awaitable: Awaitable[Any], *, budget: float | None = None) -> Any:
@@ -75,13 +75,16 @@ class UserCode:
             from warmstate.event_loop import EventLoop
 
             with self._lock:
-                self._loop = self._loop or EventLoop(standing=self.standing)
+                loop = self._loop  # another thread may have been faster
+                if loop is None:
+                    loop = self._loop = EventLoop(standing=self.standing)
+            return loop
         return self._loop
 
 
 async def _called(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
     result = function(*arguments)
-    return await result if hasattr(result, "__await__") else result  # type: ignore[no-any-return, misc]
+    return await result if hasattr(result, "__await__") else result
 
 
 async def _stepped(items: Iterator[Any]) -> AsyncIterator[Any]:

@@ -233,7 +233,7 @@ class WarmParts:
             return
         overruns = self._pool.close_all(budget)
         if overruns:
-            names = ", ".join(f"{overrun.name} ({overrun.share:.3f} s)" for overrun in overruns)
+            names = ", ".join(f"{overrun.name} ({overrun.seconds:.3f} s)" for overrun in overruns)
             raise TimeoutError(f"closing took longer than its share and was cut: {names}")
 
     # ---- the end

@@ -50,6 +50,7 @@ class Video:
         self._decoder = PhotoDecoder(options.width, options.height)
         self._found: dict[str, Photo] = {}  # by listing, not by event
         self._late: set[str] = set()
+        self.encoded: list[Encoded] = []
         self.hurry = False
         """Set when the process is about to end: what is encoded is committed, nothing more is fetched or encoded."""
         self.fenced = 0
@@ -242,5 +243,5 @@ class Video:
         return name
 
     def _restart(self) -> None:
-        self.encoded: list[Encoded] = []
+        self.encoded = []
         self._encoder = Encoder(self._options, self.manifest.frames)

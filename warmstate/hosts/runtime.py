@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from warmstate.errors import EventRefused, HandlerError, TransportError, UnanswerableEvent
+from warmstate.errors import EventRefused, TransportError, UnanswerableEvent
 from warmstate.hosts.extension import SilentExtension
 from warmstate.hosts.loader import load_handler
 from warmstate.hosts.logs import HostNotices, follow_logging, open_log
@@ -96,6 +96,8 @@ class _Process:
             environment = Environment.from_mapping(os.environ)
             self._log = open_log(environment, os.environ)
             self._notices = HostNotices.for_environment(self._log, environment)
+            if self._target is None:
+                arrange(environment.task_root)
             self._transport = _transport(environment)
         except BaseException as error:  # noqa: BLE001 - reported, then the process ends
             self._fail_init(error, os.environ.get("AWS_LAMBDA_RUNTIME_API", ""))
@@ -129,7 +131,6 @@ class _Process:
             self._extension.register()
         target = self._target
         if target is None:
-            arrange(environment.task_root)
             follow_logging(self._log, environment.log_level)
             target = load_handler(environment.handler)
         self._instance = Instance(
@@ -157,8 +158,6 @@ class _Process:
 
     def _fail_init(self, error: BaseException, runtime_api: str) -> NoReturn:
         failure = failure_from(error)
-        if isinstance(error, HandlerError) and error.wire_type != "Runtime.UserCodeSyntaxError":
-            pass
         self._log.failure(failure)
         try:
             transport = getattr(self, "_transport", None) or NativeTransport(runtime_api)

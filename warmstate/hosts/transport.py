@@ -71,11 +71,23 @@ class NativeTransport:
         beat: Seconds between calls of `on_beat` while a reply is waited for.
     """
 
-    __slots__ = ("_beat", "_buffer", "_family", "_heads", "_host", "_port", "_prefix", "_socket", "_suffix")
+    __slots__ = (
+        "_beat",
+        "_buffer",
+        "_heads",
+        "_host",
+        "_port",
+        "_prefix",
+        "_runtime_api",
+        "_seconds",
+        "_socket",
+        "_suffix",
+    )
 
     def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
+        self._runtime_api = runtime_api
+        self._seconds = beat
         self._host, self._port, self._prefix = parse_address(runtime_api)
-        self._family = _socket.AF_INET6 if ":" in self._host else _socket.AF_INET
         self._beat = pack("@ll", int(beat), int(beat % 1 * 1_000_000))
         self._socket: _socket.socket | None = None
         self._buffer = b""
@@ -165,13 +177,7 @@ class NativeTransport:
 
     def separate(self) -> NativeTransport:
         """Another transport to the same Runtime API, with a connection of its own."""
-        other = NativeTransport.__new__(NativeTransport)
-        for name in ("_beat", "_family", "_host", "_port", "_prefix", "_suffix"):
-            setattr(other, name, getattr(self, name))
-        other._socket = None
-        other._buffer = b""
-        other._heads = {}
-        return other
+        return NativeTransport(self._runtime_api, beat=self._seconds)
 
     def send_unread(self, request: Request) -> int:
         """
@@ -239,7 +245,11 @@ class NativeTransport:
 
     def _head(self, request: Request) -> bytes:
         lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
-        return f"{request.method} {self._prefix}{request.path}".encode() + self._suffix + lines.encode("latin-1", "replace")
+        return (
+            f"{request.method} {self._prefix}{request.path}".encode()
+            + self._suffix
+            + lines.encode("latin-1", "replace")
+        )
 
     def _connected(self) -> _socket.socket:
         if self._socket is None:

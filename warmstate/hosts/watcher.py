@@ -10,7 +10,6 @@ SIGTERM and the deadline: what must be noticed while the main thread is busy wit
 
 from __future__ import annotations
 
-import _signal
 import _thread
 import os
 import select
@@ -18,10 +17,13 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
     from types import FrameType
 
     from warmstate.lifecycle.events import ShutdownReason
+else:
+    import _signal  # what `signal` is made of, without the enums
 
 __all__ = ["Terminated", "Watcher"]
 

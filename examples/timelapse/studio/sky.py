@@ -114,7 +114,8 @@ class Sky:
                 (width, self.height), Image.Resampling.BICUBIC, (2, 0, 2 + 2**octave, 2**octave // 2 + 2)
             )
             total += np.asarray(smooth, np.float32) / 2 ** (octave - first)
-        return (total - total.min()) / (total.max() - total.min())
+        low, high = float(total.min()), float(total.max())
+        return np.asarray((total - low) / (high - low), np.float32)
 
     def _drifting(self, layer: int, shift: float, squeeze: int) -> Floats:
         whole = int(shift * self.width / 1280) % (2 * self.width)

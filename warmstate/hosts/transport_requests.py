@@ -1,0 +1,168 @@
+"""
+The Runtime API over `requests`, for those who want a well-known client there (`WARMSTATE_TRANSPORT=requests`).
+
+1. The platform lives in this sandbox: no proxy, no .netrc, no redirects, no compressed bodies, no timeouts, no retries.
+2. The wait for an event happens on the connection's socket, in slices, so that beats and SIGTERM work as in the native one.
+3. Streamed answers and the silent extension take the native transport: urllib3 sends no trailers.
+"""
+
+from __future__ import annotations
+
+import select
+from http.client import HTTPException
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.util import Retry
+
+from warmstate.errors import TransportError
+from warmstate.hosts.http11 import body_length
+from warmstate.hosts.transport import NativeTransport, Reply
+from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from urllib3.response import BaseHTTPResponse, HTTPResponse
+
+__all__ = ["RequestsTransport"]
+
+
+class RequestsTransport(NativeTransport):
+    """The same calls as `NativeTransport`; `get` and `post` go through one `requests.Session`."""
+
+    __slots__ = ("_session", "_url", "_used", "_waiting")
+
+    def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
+        super().__init__(runtime_api, beat=beat)
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self._url = f"http://{host}:{self._port}{self._prefix}"
+        self._used = False
+        self._waiting: Callable[[], None] | None = None
+        self._session = self._make_session()
+
+    def get(self, request: Request, on_beat: Callable[[], None] | None = None) -> Reply:
+        """Send a request without a body and wait for its reply; as `NativeTransport.get`."""
+        self._waiting = on_beat
+        try:
+            kept, self._used = self._used, True
+            try:
+                return self._send(request)
+            except _ClosedBeforeReply as closed:
+                if not kept:
+                    raise _as_transport_error(closed.__cause__ or closed) from closed
+            return self._send(request)
+        except _ClosedBeforeReply as closed:
+            raise _as_transport_error(closed.__cause__ or closed) from closed
+        finally:
+            self._waiting = None
+
+    def post(self, request: Request) -> Reply:
+        """Send a request with its body once and read the reply; as `NativeTransport.post`."""
+        self._used = True
+        try:
+            return self._send(request)
+        except _ClosedBeforeReply as closed:
+            raise _as_transport_error(closed.__cause__ or closed) from closed
+
+    def separate(self) -> NativeTransport:
+        """A native transport to the same Runtime API: nothing that is sent there needs more."""
+        return NativeTransport(self._runtime_api, beat=self._seconds)
+
+    def close(self) -> None:
+        """End the connections; the next call makes new ones."""
+        super().close()
+        self._session.close()
+        self._used = False
+
+    def _send(self, request: Request) -> Reply:
+        try:
+            with self._session.request(
+                request.method,
+                self._url + request.path,
+                headers=dict(request.headers),
+                data=request.body if request.method == "POST" else None,
+                allow_redirects=False,
+                stream=True,
+                timeout=None,
+            ) as response:
+                return _read(response.status_code, response.raw)
+        except TransportError:
+            self.close()
+            raise
+        except requests.ConnectionError as error:
+            self.close()
+            if "RemoteDisconnected" in repr(error) or "ConnectionResetError" in repr(error):
+                raise _ClosedBeforeReply from error
+            raise _as_transport_error(error) from error
+        except (requests.RequestException, HTTPError, HTTPException, OSError) as error:
+            self.close()
+            raise _as_transport_error(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        session.headers.clear()
+        session.headers["Accept-Encoding"] = "identity"
+        session.headers["User-Agent"] = "warmstate/0.1 requests"
+        session.mount("http://", _Adapter(self._wait))
+        return session
+
+    def _wait(self, connection: HTTPConnection) -> None:
+        if self._waiting is None or connection.sock is None:
+            return
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLIN)
+        while not poll.poll(self._seconds * 1000.0):
+            self._waiting()
+
+
+class _ClosedBeforeReply(Exception):
+    """The peer ended the connection and not one byte of a reply had come."""
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that call `wait` before they read an answer."""
+
+    def __init__(self, wait: Callable[[HTTPConnection], None]) -> None:
+        self._wait = wait
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=Retry(0, redirect=False, read=False))
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        wait = self._wait
+
+        class Connection(HTTPConnection):
+            def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
+                wait(self)
+                return super().getresponse()
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+
+
+def _read(status: int, raw: BaseHTTPResponse) -> Reply:
+    headers: dict[str, str] = {name.lower(): value for name, value in raw.headers.items()}
+    body_length(status, headers)  # refuses what can be read in two ways
+    body = raw.read(MAX_EVENT_BYTES + 1, decode_content=False)
+    if len(body) > MAX_EVENT_BYTES:
+        raw.close()
+        return Reply(status, headers, b"", too_large=True)
+    expected = headers.get("content-length")
+    if expected is not None and len(body) != int(expected):
+        raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
+    return Reply(status, headers, body)
+
+
+def _as_transport_error(error: BaseException) -> TransportError:
+    return TransportError(f"The connection to the Runtime API broke: {error}")
