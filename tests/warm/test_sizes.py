@@ -12,7 +12,9 @@ from warmstate.warm.sizes import ResidentGuard, resident_bytes, size_of
 
 
 def records(count):
-    return [{"id": number, "name": f"name-{number}", "tags": [f"t{number % 7}", float(number)]} for number in range(count)]
+    return [
+        {"id": number, "name": f"name-{number}", "tags": [f"t{number % 7}", float(number)]} for number in range(count)
+    ]
 
 
 class Plain:
@@ -32,7 +34,9 @@ MAKERS = {
     "records": lambda: records(20_000),
     "bytes": lambda: [bytes(1000 + number % 50) for number in range(10_000)],
     "dict": lambda: {f"key-{number}": number * 1.5 for number in range(50_000)},
-    "nested": lambda: {f"group-{number}": {f"k{inner}": str(inner + number) for inner in range(50)} for number in range(500)},
+    "nested": lambda: {
+        f"group-{number}": {f"k{inner}": str(inner + number) for inner in range(50)} for number in range(500)
+    },
     "objects": lambda: [Plain(number) for number in range(20_000)],
     "slots": lambda: [Slotted(number) for number in range(20_000)],
     "tuples": lambda: tuple((number + 0.5, str(number)) for number in range(30_000)),

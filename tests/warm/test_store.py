@@ -11,8 +11,8 @@ import weakref
 
 import attrs
 import pytest
-from tests.warm.doubles import Heard, MovedClock
 
+from tests.warm.doubles import Heard, MovedClock
 from warmstate.errors import BudgetExceeded, LifecycleError, TenantMismatch
 from warmstate.warm.spill import Spill
 from warmstate.warm.store import StateStore

@@ -67,7 +67,7 @@ class NamelessFiles:
             while parts:
                 written = self._files.pwritev(fd, parts[:_MOST_PARTS], offset)
                 if written <= 0:
-                    raise OSError(errno.EIO, "nothing was written")  # noqa: TRY301 - handled as any other error of the disk
+                    raise OSError(errno.EIO, "nothing was written")
                 offset += written
                 while parts and written >= parts[0].nbytes:
                     written -= parts.pop(0).nbytes

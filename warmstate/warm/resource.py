@@ -14,8 +14,6 @@ Resources: live things that a handler declares, and that are opened, checked, re
 This module is the declaration; `resource_pool` holds what is open.
 """
 
-# ruff: noqa: D103, F811 - the overloads are for type checkers, and ruff knows `overload` by its module only
-
 from __future__ import annotations
 
 from warmstate._typing import Generic, TypeVar, overload

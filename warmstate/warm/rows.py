@@ -115,6 +115,7 @@ class Rows:
         self.nbytes = 0
         place = f"{directory}/spill-{os.urandom(8).hex()}"
         try:
+            _sweep(directory, files)
             files.mkdir(place, 0o700)
         except FileNotFoundError:  # the directory of this process vanished
             files.mkdir(directory, 0o700)
@@ -138,19 +139,13 @@ class Rows:
                 sqlite_trusted_schema=0,
             )
             status = files.stat(database)
+            files.unlink(database)  # or it is not used: what has a name can be changed by others
             self._identity = (status.st_dev, status.st_ino)
             self._fd = _descriptor_of(self._identity)
             self.nbytes = status.st_size
         finally:
-            for path in (database, database + "-journal"):
-                try:
-                    files.unlink(path)
-                except OSError:
-                    pass
-            try:
-                os.rmdir(place)
-            except OSError:
-                pass
+            _remove(files, database)
+            _remove_directory(place)
 
     def __repr__(self) -> str:
         return f"<Rows {self.count}, {self.nbytes} bytes>"
@@ -314,6 +309,29 @@ class Rows:
 
 _ABANDONED: list[Any] = []
 """Caches whose descriptor was taken over: kept, because collecting one closes a descriptor that is somebody else's now."""
+
+
+def _remove(files: Files, path: str) -> None:
+    try:
+        files.unlink(path)
+    except OSError:
+        pass
+
+
+def _remove_directory(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass
+
+
+def _sweep(directory: str, files: Files) -> None:
+    """Remove what a process left that was killed in the moment between making a database and unlinking it."""
+    for name in os.listdir(directory):
+        place = f"{directory}/{name}"
+        if len(name) == 22 and name.startswith("spill-") and not os.path.islink(place):
+            _remove(files, os.path.join(place, diskcache.core.DBNAME))
+            _remove_directory(place)
 
 
 def _name(spilled: Spilled) -> str:

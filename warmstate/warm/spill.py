@@ -138,11 +138,12 @@ class Spill:
             planned = 0
             for index, (key, buffers) in enumerate(items):
                 nbytes = sum(memoryview(buffer).nbytes for buffer in buffers)
-                if not self._has_room(nbytes + planned):
+                large = nbytes >= LARGE and self._large.count < MOST_FILES
+                if not self._has_room(nbytes if large else nbytes + planned, large=large):
                     continue
                 self._serial += 1
                 spilled = Spilled(key, self._serial, nbytes, sealed=sealed)
-                if nbytes >= LARGE and self._large.count < MOST_FILES:
+                if large:
                     try:
                         self._large.write(spilled, buffers)
                     except Exception as error:  # noqa: BLE001 - whatever the disk does, the caller keeps its value
@@ -248,8 +249,8 @@ class Spill:
         wall, mono = self._pause_until
         return min(wall - self._clock.wall(), mono - self._clock.monotonic()) if wall else 0.0
 
-    def _has_room(self, nbytes: int) -> bool:
-        growth = nbytes if self._rows is None else self._rows.growth(nbytes)
+    def _has_room(self, nbytes: int, *, large: bool = False) -> bool:
+        growth = nbytes if large or self._rows is None else self._rows.growth(nbytes)
         if self.nbytes + growth > self._budget and (self._rows is None or not self._compacted_for(self._rows, nbytes)):
             return False
         try:
