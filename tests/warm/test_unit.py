@@ -495,7 +495,9 @@ class Machine(RuleBasedStateMachine):
                 except CommitError:
                     pass
                 else:
+                    # Nothing committed had changed, so nothing was written, and what was flushed has left.
                     assert model == self.committed
+                    self.notes = self.notes[len(self.shop.outside_notes) - notes_before :]
             self.files.always = ()
             self.ledger.rollback()
         del outside

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Residents"]
 
+_MEASURED_EACH = 16
+"""Settles from one measurement to the next while less than half of the budget was in use: measuring costs microseconds each."""
 _SMALL = 4096
 """Bytes below which a value is not worth a place on a disk."""
 
@@ -47,12 +49,25 @@ class Away:
 class Residents:
     """The memory slots and tails of one ledger, within `budget` bytes."""
 
-    __slots__ = ("_aside", "_away", "_budget", "_codecs", "_ledger", "_segments", "_spill", "nbytes")
+    __slots__ = (
+        "_aside",
+        "_away",
+        "_budget",
+        "_codecs",
+        "_ledger",
+        "_open",
+        "_opened",
+        "_segments",
+        "_settles",
+        "nbytes",
+    )
 
-    def __init__(self, ledger: Ledger, spill: Spill, budget: int) -> None:
+    def __init__(self, ledger: Ledger, spill: Callable[[], Spill | None], budget: Callable[[], int]) -> None:
         self._ledger = ledger
-        self._spill = spill
+        self._open = spill
+        self._opened: Spill | None = None
         self._budget = budget
+        self._settles = 0
         self._aside: dict[str, Any] = {}
         self._away: dict[str, Away] = {}
         self._segments: list[tuple[Buffer[Any], int, Spilled]] = []
@@ -60,7 +75,12 @@ class Residents:
         self.nbytes = 0
 
     def __repr__(self) -> str:
-        return f"<Residents: {self.nbytes} of {self._budget} bytes, {len(self._away)} slots away>"
+        return f"<Residents: {self.nbytes} bytes, {len(self._away)} slots away>"
+
+    @property
+    def _spill(self) -> Spill:
+        assert self._opened is not None
+        return self._opened
 
     def holds(self, name: str) -> bool:
         """Whether a slot's value is on the disk."""
@@ -95,7 +115,11 @@ class Residents:
             self._spill.drop(away.spilled)
 
     def settle(self, buffers: Sequence[Buffer[Any]]) -> None:
-        """Measures, and spills what is over the budget."""
+        """Measures now and then, and spills what is over the budget."""
+        self._settles += 1
+        if self._settles % _MEASURED_EACH and self.nbytes < self._budget() // 2:
+            return
+        budget = self._budget()
         held = self._ledger.handler.__dict__
         for name in [name for name in (*self._aside, *self._away) if name in held]:
             self.drop(name)  # it was set anew
@@ -103,11 +127,15 @@ class Residents:
         sizes = {name: size for name, size in self._sizes(held).items() if size >= _SMALL}
         tails = {buffer.tail.name: self._tail_bytes(buffer) for buffer in buffers if not buffer.tail.commits}
         self.nbytes = sum(sizes.values()) + sum(tails.values())
-        if self.nbytes <= self._budget:
+        if self.nbytes <= budget:
+            return
+        if self._opened is None:
+            self._opened = self._open()
+        if self._opened is None:
             return
         waiting = set(self._aside)
         for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
-            if self.nbytes <= self._budget:
+            if self.nbytes <= budget:
                 return
             if name in waiting and self._put_slot(name):
                 self.nbytes -= sizes[name]
@@ -115,7 +143,7 @@ class Residents:
             if name in held and self._may_go(name):
                 self._aside[name] = held.pop(name)
         for buffer in buffers:
-            if self.nbytes > self._budget and tails.get(buffer.tail.name, 0) >= _SMALL:
+            if self.nbytes > budget and tails.get(buffer.tail.name, 0) >= _SMALL:
                 self._put_items(buffer)
 
     def close(self) -> None:

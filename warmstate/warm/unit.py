@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from warmstate.warm.backend import CommitBackend
     from warmstate.warm.declarations import Declarations
     from warmstate.warm.slot import State
+    from warmstate.warm.spill import Spill
     from warmstate.warm.tail import Tail
 
 __all__ = ["Adoption", "Ledger", "Savepoint"]
@@ -65,11 +66,11 @@ class Ledger:
         backend: Where commits go; None keeps committed slots in memory only, with the same rules.
         clock: Tells ages and pauses.
         notices: Hears what the user should know.
-        spill: Scratch space for memory slots and tails over `budget`; None keeps everything in memory.
+        spill: Opens the scratch space for memory slots and tails over `budget`; None keeps everything in memory.
         identity: What wrote the state: code of another identity never takes it over.
         tenant: Whose state this is, where tenants are kept apart.
         call: Runs a flush method; the instance's runs coroutines too.
-        budget: Bytes that memory slots and tails may keep resident, where there is a spill.
+        budget: Tells the bytes that memory slots and tails may keep resident now, where there is a spill.
     """
 
     def __init__(
@@ -80,11 +81,11 @@ class Ledger:
         backend: CommitBackend | None = None,
         clock: Clock = SYSTEM_CLOCK,
         notices: Notices | None = None,
-        spill: Any = None,
+        spill: Callable[[], Spill | None] | None = None,
         identity: str = "",
         tenant: str | None = None,
         call: Callable[..., Any] | None = None,
-        budget: int | None = None,
+        budget: Callable[[], int] | None = None,
     ) -> None:
         self.handler = handler
         self.declarations = declarations
@@ -538,10 +539,7 @@ class Ledger:
             self.commits += 1
 
     def _buffers_changed(self) -> bool:
-        for buffer in self._buffers:
-            if buffer.changed():
-                return True
-        return False
+        return any(buffer.changed() for buffer in self._buffers)
 
     def _live_bytes(self) -> int:
         cells = sum(sum(cell.lengths) for cell in self._cells.values())
