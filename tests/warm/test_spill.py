@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 import pickle
 import random
 import sqlite3
@@ -39,7 +40,7 @@ def small_disk(tmp_path):
     if (
         os.geteuid() != 0
         or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=60", "none", place], capture_output=True
+            ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=60", "none", place], capture_output=True, check=False
         ).returncode
     ):
         pytest.skip("needs root and the right to mount a tmpfs of 8 MB")
@@ -185,6 +186,7 @@ class TestFaults:
         """When user code closes our descriptors and gets their numbers, its files are neither read, written nor closed."""
         script = f"""
 import os
+import pathlib
 from warmstate.warm.spill import Spill, SpillLost
 spill = Spill({str(tmp_path)!r}, budget=1 << 26)
 receipts = [spill.put("k", [b"s" * size]) for size in (100, 200_000)]
@@ -206,7 +208,7 @@ for victim in victims:
     victim.seek(0)
     assert victim.read() == b"v" * 300_000
 """
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -236,7 +238,7 @@ for victim in victims:
     def test_threads_leave_no_descriptors(self, spill):
         """A thousand threads that spill and end leave no descriptor behind."""
         spill.put("k", [b"x"])
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(pathlib.Path("/proc/self/fd").iterdir()))
         for _ in range(50):
             threads = [threading.Thread(target=lambda: spill.get(spill.put("k", [b"x" * 100]))) for _ in range(20)]
             for thread in threads:
@@ -244,7 +246,7 @@ for victim in victims:
             for thread in threads:
                 thread.join()
 
-        assert len(os.listdir("/proc/self/fd")) <= before
+        assert len(list(pathlib.Path("/proc/self/fd").iterdir())) <= before
 
 
 class TestFullDisk:
@@ -346,7 +348,7 @@ class TestFullDisk:
     def test_a_read_only_disk(self, small_disk):
         """A disk that became read-only refuses writes and gives back what it has."""
         spill = Spill(str(small_disk), budget=64 * MB, reserve=0)
-        if subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True).returncode:
+        if subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True, check=False).returncode:
             pytest.skip("cannot remount read-only here")
         try:
             assert spill.put("k", [bytes(LARGE)]) is None

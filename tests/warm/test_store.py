@@ -415,7 +415,7 @@ class TestPartitions:
         a.clear()
         assert (len(store), len(a), len(b)) == (1, 0, 1)
         assert store.partition("b")["k"] == 2
-        with pytest.raises(KeyError, match="^'x'$"):
+        with pytest.raises(KeyError, match=r"^'x'$"):
             a["x"]
         assert b.pop("k") == 2
         assert b.get_or_create("k", lambda: 5) == 5
@@ -450,7 +450,7 @@ class TestPartitions:
             lambda: kept.pop("k"),
             lambda: kept.set("k", 1),
             lambda: kept.get_or_create("k", lambda: 1),
-            lambda: kept.clear(),
+            kept.clear,
         ):
             with pytest.raises(TenantMismatch, match="another tenant"):
                 use()
