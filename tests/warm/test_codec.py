@@ -70,7 +70,7 @@ VALUES = {
     "color": (Color, Color.GREEN),
     "mode": (Mode, Mode.READ | Mode.WRITE),
     "node": (Node, Node(1, (Label("a", 0.5),), [Node(2, data=b"x")], b"yz")),
-    "optional": (typing.Optional[Node], None),
+    "optional": (typing.Optional[Node], None),  # noqa: UP045 - users write it too
     "union": (typing.Union[int, str, list[int], list[str]], ["a"]),
     "point": (Point, Point(1, "a")),
     "options": (Options, {"tags": ["a"]}),

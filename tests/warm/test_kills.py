@@ -1,6 +1,7 @@
 """SIGKILL at random instants: what was acknowledged is there afterwards, whole, and nothing lies around."""
 
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -13,7 +14,9 @@ import pytest
 def run_and_kill(directory, seconds):
     """Starts the committing process, kills it after a while; what it found, how long that took, its last acknowledged commit."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm.committing_process", str(directory)], stdout=subprocess.PIPE, cwd=os.getcwd()
+        [sys.executable, "-m", "tests.warm.committing_process", str(directory)],
+        stdout=subprocess.PIPE,
+        cwd=pathlib.Path.cwd(),
     )
     try:
         line = process.stdout.readline()
@@ -82,5 +85,5 @@ def test_a_thousand_kills_and_a_million_commits_lose_nothing(tmp_path):
     Ledger(Counter(), Counter.__warmstate__, backend=Journal(str(tmp_path))).open()
 
     assert time.perf_counter() - began < 0.2
-    assert ["journal"] == os.listdir(tmp_path)
+    assert ["journal"] == [entry.name for entry in tmp_path.iterdir()]
     print("acknowledged commits:", total)

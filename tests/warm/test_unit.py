@@ -254,7 +254,8 @@ class TestAdoption:
         assert ({"a": 3}, 8) == (migrated.seen, migrated.other)
         ledger.commit()
         ledger.close()
-        assert ({"a": 3}, 8) == (lambda h: (h.seen, h.other))(start(tmp_path, Migrated)[0])
+        migrated, _, _ = start(tmp_path, Migrated)
+        assert ({"a": 3}, 8) == (migrated.seen, migrated.other)
 
     def test_request_ids_survive_resets_and_compaction(self, tmp_path):
         """The requests in the state are known to later processes."""
