@@ -11,7 +11,6 @@ from warmstate.warm import freezes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from warmstate.closing import ClosingStep
     from warmstate.context import Context
@@ -110,6 +109,8 @@ class WarmParts:
             clock=self._clock,
             notices=self._notices,
             identity=self._identity(handler) if commits else "",
+            spill=self._the_spill,
+            budget=self._memory_budget,
             call=self._code.call,
         )
         self.has_tails = bool(declarations.tails)
@@ -242,7 +243,7 @@ class WarmParts:
         """What runs at the end of the instance after `before_shutdown`, in order."""
         from warmstate.closing import ClosingStep
 
-        steps = []
+        steps: list[ClosingStep] = []
         if self.has_tails:
             steps.append(ClosingStep("flush", self._flush_all, weight=4, skipped=skipped))
         if self._pool is not None:
@@ -302,7 +303,8 @@ class WarmParts:
     def _memory_budget(self) -> int:
         from warmstate.warm.amounts import parse_bytes
 
-        wanted = type(self._handler).store_budget  # type: ignore[union-attr]  # only the handler's own store asks
+        assert self._handler is not None  # only the handler's own store asks
+        wanted = self._handler.store_budget
         if isinstance(wanted, float):
             return int((self._environment.memory_mb or _MEMORY_WITHOUT_LIMIT) * 1024 * 1024 * wanted)
         return parse_bytes(wanted)
