@@ -27,9 +27,8 @@ def make(emulator):
     def add(name="plain", *arguments, client="plain.py", **options):
         runtime = options.pop("runtime", [sys.executable, os.path.join(CLIENTS, client), *arguments])
         names.append(name)
-        return emulator.add(
-            Function(name=name, handler="app.Handler", task_root=TASK_ROOT, runtime=runtime, **{"timeout": 20, **options})
-        ).name
+        facts = {"handler": "app.Handler", "task_root": TASK_ROOT, "timeout": 20} | options
+        return emulator.add(Function(name=name, runtime=runtime, **facts)).name
 
     yield add
     for name in set(names):

@@ -20,7 +20,12 @@ def client(emulator):
     """A plain boto3 client with the emulator's address and no retries."""
     config = Config(retries={"total_max_attempts": 1})
     made = boto3.client(
-        "lambda", endpoint_url=emulator.url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y", config=config
+        "lambda",
+        endpoint_url=emulator.url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="y",
+        config=config,
     )
     yield made
     made.close()
@@ -76,7 +81,10 @@ def test_dry_run_runs_nothing(emulator, make, client):
         ({"FunctionName": "unknown"}, "ResourceNotFoundException"),
         ({"FunctionName": "plain", "Payload": b"{"}, "InvalidRequestContentException"),
         ({"FunctionName": "plain", "Payload": b'"' + b"x" * 6_291_456 + b'"'}, "RequestTooLargeException"),
-        ({"FunctionName": "plain", "Payload": b'"' + b"x" * 1_048_576 + b'"', "InvocationType": "Event"}, "RequestTooLargeException"),
+        (
+            {"FunctionName": "plain", "Payload": b'"' + b"x" * 1_048_576 + b'"', "InvocationType": "Event"},
+            "RequestTooLargeException",
+        ),
         ({"FunctionName": "plain", "TenantId": "blue"}, "InvalidParameterValueException"),
     ],
 )
@@ -91,13 +99,18 @@ def test_errors_are_the_services_own(make, client, arguments, code):
     assert caught.value.response["Error"]["Message"]
 
 
-@pytest.mark.parametrize("name", ["arn:aws:lambda:us-east-1:123456789012:function:plain:live", "plain:live", "123456789012:plain"])
+@pytest.mark.parametrize(
+    "name", ["arn:aws:lambda:us-east-1:123456789012:function:plain:live", "plain:live", "123456789012:plain"]
+)
 def test_arns_and_qualifiers(make, client, name):
     """The function can be named in every way that the service knows."""
     make()
     answer = json.loads(client.invoke(FunctionName=name)["Payload"].read())
     suffix = ":live" if name.endswith("live") else ""
-    assert answer["headers"]["Lambda-Runtime-Invoked-Function-Arn"] == f"arn:aws:lambda:us-east-1:123456789012:function:plain{suffix}"
+    assert (
+        answer["headers"]["Lambda-Runtime-Invoked-Function-Arn"]
+        == f"arn:aws:lambda:us-east-1:123456789012:function:plain{suffix}"
+    )
 
 
 def test_large_payloads_both_ways(make, client):
@@ -121,7 +134,9 @@ def test_too_large_an_answer_is_a_function_error(make, client):
 def test_stream_carries_pieces_and_the_end(make, client):
     """A streaming call gets the pieces as they come, then InvokeComplete."""
     make("stream", client="streaming.py")
-    answer = client.invoke_with_response_stream(FunctionName="stream", Payload=b'{"chunks": ["a", "b"], "pause": 0.2}', LogType="Tail")
+    answer = client.invoke_with_response_stream(
+        FunctionName="stream", Payload=b'{"chunks": ["a", "b"], "pause": 0.2}', LogType="Tail"
+    )
     times, events = [], []
     for event in answer["EventStream"]:
         times.append(time.monotonic())
@@ -146,7 +161,11 @@ def test_stream_that_fails_late_says_so(make, client):
 def test_stream_that_is_cut_says_so(make, client):
     """A process that dies in the middle of its answer ends the stream with an error, never as if complete."""
     make("stream", client="streaming.py")
-    events = list(client.invoke_with_response_stream(FunctionName="stream", Payload=b'{"chunks": ["a"], "cut": true}')["EventStream"])
+    events = list(
+        client.invoke_with_response_stream(FunctionName="stream", Payload=b'{"chunks": ["a"], "cut": true}')[
+            "EventStream"
+        ]
+    )
 
     assert events[-1]["InvokeComplete"]["ErrorCode"] in {"Runtime.ExitError", "Runtime.TruncatedResponse"}
 

@@ -38,7 +38,13 @@ def test_verbs(emulator, make, api):
     make()
     assert api("POST", "/functions/plain/scale", json={"count": 1}).json()[0]["state"] == "frozen"
     name = emulator.ps("plain")[0].instance
-    for verb, state in (("thaw", "idle"), ("freeze", "frozen"), ("reset", "reset"), ("kill", "reset"), ("spindown", "gone")):
+    for verb, state in (
+        ("thaw", "idle"),
+        ("freeze", "frozen"),
+        ("reset", "reset"),
+        ("kill", "reset"),
+        ("spindown", "gone"),
+    ):
         assert api("POST", f"/instances/{name}/{verb}").json()[0]["state"] == state
     assert api("GET", "/instances", params={"function": "plain"}).json() == []
     assert api("GET", "/functions").json()[0]["name"] == "plain"
@@ -76,7 +82,9 @@ def test_what_cannot_be_done_says_why(make, api, method, path, status):
     assert answer.json()["message"]
 
 
-@pytest.mark.parametrize("body", ["[", "[]", '{"count": "x"}', '{"count": -1}', '{"count": NaN}', '{"count": true}', "{}", "[" * 50_000])
+@pytest.mark.parametrize(
+    "body", ["[", "[]", '{"count": "x"}', '{"count": -1}', '{"count": NaN}', '{"count": true}', "{}", "[" * 50_000]
+)
 def test_bad_bodies_are_refused(make, api, body):
     """A body of the wrong shape is a 400, whatever it is."""
     make()
@@ -105,7 +113,9 @@ def test_stream_continues_where_it_was_left(emulator, make, api):
 def test_stream_is_live(emulator, make, api):
     """An event that happens while a client listens reaches it at once, filtered by its wish."""
     make()
-    with api("GET", "/events/stream", stream=True, params={"since": emulator.events.last_id, "type": "platform.start"}) as answer:
+    with api(
+        "GET", "/events/stream", stream=True, params={"since": emulator.events.last_id, "type": "platform.start"}
+    ) as answer:
         lines = answer.iter_lines()
         next(lines)
         sent = emulator.invoke("plain", {})

@@ -146,7 +146,14 @@ def test_closing_leaves_no_process_port_or_directory():
     """After close() there is no child, no listening socket and no folder of the emulator."""
     before = set(os.listdir("/proc/self/fd"))
     emulator = Emulator()
-    emulator.add(Function(name="p", handler="x", task_root=TASK_ROOT, runtime=[sys.executable, f"{TASK_ROOT}/emulator/clients/plain.py"]))
+    emulator.add(
+        Function(
+            name="p",
+            handler="x",
+            task_root=TASK_ROOT,
+            runtime=[sys.executable, f"{TASK_ROOT}/emulator/clients/plain.py"],
+        )
+    )
     emulator.invoke("p", {})
     pid, warden, directory = emulator.ps()[0].pid, emulator._service.warden.pid, emulator._service.warden.directory
     emulator.close()

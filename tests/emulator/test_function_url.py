@@ -20,11 +20,22 @@ def test_event_has_the_documented_shape():
     headers = [("host", "h"), ("x-a", "1"), ("x-a", "2"), ("cookie", "a=1; b=2"), ("user-agent", "me")]
     event = an_event(path="/a%20b", query="n=1&n=2&empty=", headers=headers)
 
-    assert (event["version"], event["routeKey"], event["rawPath"], event["rawQueryString"]) == ("2.0", "$default", "/a b", "n=1&n=2&empty=")
+    assert (event["version"], event["routeKey"], event["rawPath"], event["rawQueryString"]) == (
+        "2.0",
+        "$default",
+        "/a b",
+        "n=1&n=2&empty=",
+    )
     assert event["headers"] == {"host": "h", "x-a": "1,2", "user-agent": "me"}
     assert event["cookies"] == ["a=1", "b=2"]
     assert event["queryStringParameters"] == {"n": "1,2", "empty": ""}
-    assert event["requestContext"]["http"] == {"method": "GET", "path": "/a b", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "me"}
+    assert event["requestContext"]["http"] == {
+        "method": "GET",
+        "path": "/a b",
+        "protocol": "HTTP/1.1",
+        "sourceIp": "127.0.0.1",
+        "userAgent": "me",
+    }
     assert event["requestContext"]["time"] == "01/Jan/1970:00:00:00 +0000"
     assert "body" not in event
 
@@ -67,7 +78,11 @@ def test_answers(payload, status, body):
 
 def test_headers_cannot_break_out():
     """Names that are no tokens and headers of the connection are dropped; cookies become set-cookie."""
-    payload = {"statusCode": 200, "headers": {"a b": "1", "X-Ok": "2", "Connection": "close", "é": "3"}, "cookies": ["a=1"]}
+    payload = {
+        "statusCode": 200,
+        "headers": {"a b": "1", "X-Ok": "2", "Connection": "close", "é": "3"},
+        "cookies": ["a=1"],
+    }
     names = answer_of(json.dumps(payload).encode()).headers
     assert names == [("x-ok", "2"), ("content-type", "application/json"), ("set-cookie", "a=1")]
 
@@ -107,7 +122,10 @@ class TestOverHttp:
     def test_streamed_with_prelude(self, emulator, make):
         """Status, headers and cookies come from the prelude, the body as it is made."""
         make("stream", client="streaming.py", url_mode="RESPONSE_STREAM")
-        event = {"chunks": ['{"statusCode": 418, "cookies": ["a=b"]}' + "\0" * 8, "one ", "two"], "type": "application/vnd.awslambda.http-integration-response"}
+        event = {
+            "chunks": ['{"statusCode": 418, "cookies": ["a=b"]}' + "\0" * 8, "one ", "two"],
+            "type": "application/vnd.awslambda.http-integration-response",
+        }
         answer = requests.post(f"{emulator.url}/lambda-url/stream/", json=event, timeout=30)
         assert (answer.status_code, answer.text, answer.cookies["a"]) == (418, "one two", "b")
 

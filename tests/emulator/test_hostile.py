@@ -47,7 +47,9 @@ def raw(emulator, data, *, wait=5.0):
 def request(emulator, method="POST", path=INVOKE, body=b"{}", **headers):
     """A request with exactly these headers besides Host and Content-Length."""
     port = int(emulator.url.rpartition(":")[2])
-    fields = {"Host": f"127.0.0.1:{port}", "Content-Length": str(len(body))} | {k.replace("_", "-"): v for k, v in headers.items()}
+    fields = {"Host": f"127.0.0.1:{port}", "Content-Length": str(len(body))} | {
+        k.replace("_", "-"): v for k, v in headers.items()
+    }
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value is not None)
     return raw(emulator, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
 
@@ -118,14 +120,21 @@ def test_beyond_loopback_a_token_is_wanted():
     """Another address needs a token, from every caller, wherever an SDK can carry one."""
     with pytest.raises(ConfigurationError, match="token"):
         Emulator(host="0.0.0.0")
-    with Emulator(host="127.0.0.1", token="secret") as emulator:  # noqa: S106 - a test's
+    with Emulator(host="127.0.0.1", token="secret") as emulator:
         emulator.add(Function(name="plain", handler="x", task_root=TASK_ROOT, runtime=["/bin/false"]))
         dry = {"X_Amz_Invocation_Type": "DryRun"}
         assert request(emulator, **dry) == 403
-        assert request(emulator, X_Warmstate_Token="wrong", **dry) == 403  # noqa: S106
-        assert request(emulator, X_Warmstate_Token="secret", **dry) == 204  # noqa: S106
+        assert request(emulator, X_Warmstate_Token="wrong", **dry) == 403
+        assert request(emulator, X_Warmstate_Token="secret", **dry) == 204
         assert request(emulator, Authorization="Bearer secret", **dry) == 204
-        assert request(emulator, Authorization="AWS4-HMAC-SHA256 Credential=secret/20260101/us-east-1/lambda/aws4_request, Signature=0", **dry) == 204
+        assert (
+            request(
+                emulator,
+                Authorization="AWS4-HMAC-SHA256 Credential=secret/20260101/us-east-1/lambda/aws4_request, Signature=0",
+                **dry,
+            )
+            == 204
+        )
         assert request(emulator, path=f"{INVOKE}?token=secret", **dry) == 204
 
 
@@ -195,4 +204,3 @@ def test_slow_heads_are_cut_off(make, emulator):
         except ConnectionResetError:
             pass
     assert time.monotonic() - begun < 25
-

@@ -8,7 +8,7 @@ from warmstate.emulator import Emulator, Function
 
 pytestmark = pytest.mark.process
 
-FILES = '''
+FILES = """
 import http.client, json, os
 connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 def attempt(work):
@@ -29,7 +29,7 @@ while True:
     }
     connection.request("POST", "/2018-06-01/runtime/invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response", json.dumps(facts))
     connection.getresponse().read()
-'''
+"""
 
 
 @pytest.fixture
@@ -42,7 +42,14 @@ def files(emulator, make, tmp_path):
     bucket.mkdir()
     runtime = [sys.executable, "-c", FILES]
     emulator.add(
-        Function(name="files", handler="x", task_root=str(root), runtime=runtime, environment={"BUCKET": str(bucket)}, tmp_mb=2)
+        Function(
+            name="files",
+            handler="x",
+            task_root=str(root),
+            runtime=runtime,
+            environment={"BUCKET": str(bucket)},
+            tmp_mb=2,
+        )
     )
     yield root, bucket
     emulator.remove("files")

@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-CALLER = '''
+CALLER = """
 import http.client, json, os
 connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 BASE = "/2018-06-01/runtime"
@@ -42,7 +42,7 @@ while True:
     accepted = call("POST", path + "/response", json.dumps(seen))
     second = call("POST", path + "/response", "2")
     print(json.dumps([accepted[:2], outcome(second), outcome(call("POST", path + "/error", "{}"))]), flush=True)
-'''
+"""
 
 
 def test_refusals_are_the_platforms(emulator, make):
@@ -102,7 +102,7 @@ sys.exit(1)
     assert emulator.events.wait("function", after=begun).record["line"] == "400 403"
 
 
-SNAP = '''
+SNAP = """
 import http.client, json, os, time
 connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 def call(method, path, body=None):
@@ -114,7 +114,7 @@ while True:
     answer, body = call("GET", "invocation/next")
     facts = {"restore": [restored[0].status, restored[1].decode()], "stream": "AWS_LAMBDA_LOG_STREAM_NAME" in os.environ}
     call("POST", "invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response", json.dumps(facts))
-'''
+"""
 
 
 def test_snapstart_blocks_in_restore_next(emulator, make):
@@ -138,7 +138,9 @@ class TestManagedInstances:
         make("managed", client="managed.py", max_concurrency=4, max_instances=1)
         with ThreadPoolExecutor(4) as executor:
             begun = time.monotonic()
-            found = list(executor.map(lambda number: emulator.invoke("managed", {"n": number, "sleep": 0.5}).json(), range(4)))
+            found = list(
+                executor.map(lambda number: emulator.invoke("managed", {"n": number, "sleep": 0.5}).json(), range(4))
+            )
             assert time.monotonic() - begun < 1.5
         assert len({answer["pid"] for answer in found}) == 1
         assert [answer["echo"]["n"] for answer in found] == [0, 1, 2, 3]

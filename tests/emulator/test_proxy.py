@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-POOLED = '''
+POOLED = """
 import http.client, json, os, socket
 api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 peer = None
@@ -26,7 +26,7 @@ while True:
         peer = None
     api.request("POST", "/2018-06-01/runtime/invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response", json.dumps(found))
     api.getresponse().read()
-'''
+"""
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -51,7 +51,11 @@ def peer():
 
 @pytest.mark.parametrize(
     ("how", "seen"),
-    [("close", {"end of file", "BrokenPipeError", "ConnectionResetError"}), ("reset", {"ConnectionResetError", "BrokenPipeError"}), ("silent", {"TimeoutError"})],
+    [
+        ("close", {"end of file", "BrokenPipeError", "ConnectionResetError"}),
+        ("reset", {"ConnectionResetError", "BrokenPipeError"}),
+        ("silent", {"TimeoutError"}),
+    ],
 )
 def test_cut_during_a_freeze_is_found_after_the_thaw(emulator, make, peer, how, seen):
     """The pooled connection is dead after the freeze, in the way that was asked for; a new one works."""

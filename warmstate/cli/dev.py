@@ -124,7 +124,8 @@ def _variables(options: argparse.Namespace) -> dict[str, str]:
         with open(options.env_file, encoding="utf-8") as file:
             lines += [line.strip().removeprefix("export ") for line in file]
     lines += options.env_var
-    variables = dict[str, str]()
+    # Between two edits the code is another one each time: state must not belong to the code that wrote it.
+    variables = {"WARMSTATE_ADOPT": "any-code"} if options.reload == "keep" else {}
     for line in lines:
         if not line or line.startswith("#"):
             continue

@@ -123,7 +123,7 @@ def exit_code(outcome: dict[str, Any]) -> int:
         return EXIT_OK
     if outcome["errorType"] == "Sandbox.Timedout":
         return EXIT_TIMED_OUT
-    return EXIT_INIT_FAILED if outcome.get("phase") == "init" else EXIT_FUNCTION_ERROR
+    return EXIT_INIT_FAILED if outcome["initFailed"] else EXIT_FUNCTION_ERROR
 
 
 def _payload(options: argparse.Namespace) -> bytes:

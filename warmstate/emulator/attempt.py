@@ -81,6 +81,8 @@ class Attempt:
         self.duration_ms = 0.0
         self.init_ms: float | None = None
         self.max_memory_mb = 0
+        self.init_failed = False
+        """The function did not even start."""
         self.log_tail = b""
         """The last 4 KB of the invocation's log; there when it is done."""
         self.abandoned = False

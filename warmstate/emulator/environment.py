@@ -256,6 +256,7 @@ class Environment:
                 self._time_out(attempt)
                 return False
             if result.answer is not None:
+                attempt.init_failed = True
                 attempt.fail(result.answer.error_type, result.answer.payload)
                 return False
         self.thaw()

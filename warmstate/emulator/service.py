@@ -42,6 +42,7 @@ class InvokeResult:
     What a caller got.
 
     `status` is that of HTTP: 200, 202 for "Event", 204 for "DryRun". `function_error` is None or "Unhandled".
+    `init_failed` tells a function that did not even start from one that failed.
     `start` says how the invocation found the instance. `log_tail` is the end of its log, at most 4 KB.
     Times are in milliseconds; `duration_ms` runs from the event to the runtime's next next.
     """
@@ -51,6 +52,7 @@ class InvokeResult:
     content_type: str = "application/json"
     function_error: str | None = None
     error_type: str | None = None
+    init_failed: bool = False
     request_id: str = ""
     executed_version: str = "$LATEST"
     trace_id: str = ""
@@ -279,6 +281,7 @@ class Service:
             content_type=answer.content_type,
             function_error="Unhandled" if answer.error_type else None,
             error_type=answer.error_type or None,
+            init_failed=attempt.init_failed,
             request_id=attempt.request_id,
             executed_version=pool.function.version,
             trace_id=attempt.trace_id,
@@ -481,6 +484,7 @@ def summary(result: InvokeResult) -> dict[str, Any]:
         "payload": result.payload.decode("utf-8", "replace"),
         "functionError": result.function_error,
         "errorType": result.error_type,
+        "initFailed": result.init_failed,
         "instance": result.instance,
         "start": result.start,
         "durationMs": round(result.duration_ms, 2),

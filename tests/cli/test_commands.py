@@ -1,0 +1,252 @@
+"""The command line against a running emulator: answers on stdout, the rest on stderr, documented exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.emulator.conftest import CLIENTS, TASK_ROOT
+from warmstate.cli.main import build_parser, main
+from warmstate.emulator import Emulator, Function
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def running():
+    """An emulator with one function."""
+    with Emulator() as emulator:
+        runtime = [sys.executable, os.path.join(CLIENTS, "plain.py"), "--register"]
+        emulator.add(
+            Function(
+                name="plain", handler="app.Handler", task_root=TASK_ROOT, runtime=runtime, timeout=2, max_instances=1
+            )
+        )
+        yield emulator
+
+
+@pytest.fixture
+def run(running, capfd, monkeypatch, tmp_path):
+    """Run a command in this process; returns its exit code, stdout and stderr."""
+    monkeypatch.setenv("WARMSTATE_ENDPOINT", running.url)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = main(arguments)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_answer_is_all_that_stdout_has(run):
+    """The payload goes to stdout and how it went to stderr, so that a pipe gets JSON and nothing else."""
+    code, out, err = run("invoke", "plain", "-d", '{"a": 1}')
+
+    assert code == 0
+    assert json.loads(out)["echo"] == {"a": 1}
+    assert "billed" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["invoke", "-d", '{"raise": "x"}'], 1),
+        (["invoke", "-d", "{"], 2),
+        (["invoke", "unknown"], 2),
+        (["invoke", "-d", "{}", "-E", "sqs"], 2),
+        (["invoke", "-E", "nothing"], 2),
+        (["invoke", "-F", "/does/not/exist"], 2),
+        (["invoke", "-d", '{"sleep": 30}'], 5),
+        (["freeze"], 2),
+        (["freeze", "i-999"], 2),
+        (["invoke", "--endpoint", "http://127.0.0.1:9"], 3),
+        (["-C", "/does/not/exist", "ps"], 2),
+    ],
+)
+def test_exit_codes(run, arguments, code):
+    """Each kind of failure has its own exit code, and one shape of message."""
+    try:
+        found, _, err = run(*arguments)
+    except SystemExit as stopped:  # argparse's own, for what it cannot parse
+        found, err = stopped.code, "error["
+    assert found == code
+    if code not in {1, 5}:
+        assert "error[" in err
+
+
+def test_init_failure_has_its_exit_code(running, run):
+    """A function that cannot start is told from one that fails."""
+    running.add(Function(name="broken", handler="x", task_root=TASK_ROOT, runtime=["/bin/false"]))
+    try:
+        assert run("invoke", "broken")[0] == 4
+    finally:
+        running.remove("broken")
+
+
+def test_throttled_has_its_exit_code(running, run):
+    """A busy function is told from a broken one."""
+    run("invoke", "plain")
+    begun = running.events.last_id
+    command = [sys.executable, "-m", "warmstate.cli.main", "invoke", "-d", '{"sleep": 1.5}', "-q"]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.path.dirname(TASK_ROOT)}
+    ):
+        running.events.wait("platform.start", after=begun)
+        assert run("invoke", "plain")[0] == 9
+
+
+def test_errors_as_json(run):
+    """With --json an error is an object on stdout, with its code, its exit and the fix."""
+    code, out, _ = run("freeze", "i-999", "--json")
+    problem = json.loads(out)
+
+    assert (problem["v"], problem["ok"], problem["exit"]) == (1, False, code)
+    assert problem["code"].startswith("WS")
+    assert problem["fix"]
+
+
+def test_verbs_and_ps(run):
+    """The verbs show what they did, as a table or as JSON lines."""
+    run("invoke", "plain")
+    instance = json.loads(run("ps", "--json")[1])["instance"]
+    assert json.loads(run("freeze", instance, "--minutes", "20", "--json")[1])["frozen_for"] >= 1200
+    assert "thaw" in run("invoke", "plain")[2]
+    assert json.loads(run("thaw", instance, "--json")[1])["state"] == "idle"
+    assert json.loads(run("reset", instance, "--json")[1])["state"] == "reset"
+    assert "reset" in run("invoke", "plain")[2]
+    assert "INSTANCE" in run("ps")[1]
+    assert json.loads(run("spindown", "--all", "--json")[1])["state"] == "gone"
+    assert json.loads(run("scale", "1", "--json")[1])["state"] == "frozen"
+
+
+def test_repeat_prints_percentiles(run):
+    """-n sends an event many times and tells how long each kind of start took."""
+    code, out, _ = run("invoke", "plain", "-n", "10", "--json")
+    assert code == 0
+    assert sum(row["count"] for row in json.loads(out)["starts"].values()) == 10
+
+
+def test_event_from_stdin_file_and_example(run, tmp_path, monkeypatch):
+    """An event comes from an option, a file, stdin or an example."""
+    path = tmp_path / "event.json"
+    path.write_text('{"from": "file"}')
+    assert json.loads(run("invoke", "-F", str(path))[1])["echo"] == {"from": "file"}
+    assert json.loads(run("invoke", "-d", f"@{path}")[1])["echo"] == {"from": "file"}
+    assert json.loads(run("invoke", "-E", "sqs:receive-message")[1])["echo"]["Records"][0]["eventSource"] == "aws:sqs"
+    assert "sqs" in run("examples")[1].split()
+    assert json.loads(run("examples", "s3")[1])["Records"][0]["eventSource"] == "aws:s3"
+
+
+def test_replay_logs_and_events(run):
+    """What happened can be read, and an event sent again."""
+    run("invoke", "plain", "-d", '{"print": "said this"}')
+    assert json.loads(run("replay", "last")[1])["echo"] == {"print": "said this"}
+    assert "said this" in run("logs")[1]
+    types = [json.loads(line)["type"] for line in run("events", "--type", "platform.", "--json")[1].splitlines()]
+    assert {"platform.start", "platform.report"} <= set(types)
+    assert all(kind.startswith("platform.") for kind in types)
+
+
+def test_follow_goes_on(running, run):
+    """logs -f shows what is written after it was started."""
+    command = [sys.executable, "-m", "warmstate.cli.main", "logs", "-f", "--since", str(running.events.last_id)]
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(TASK_ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        running.invoke("plain", {"print": "followed"})
+        assert any("followed" in line for line in process.stdout)
+        process.terminate()
+
+
+def test_timeline(run, tmp_path):
+    """The timeline is text, JSON or a drawing that any XML parser reads."""
+    from xml.etree import ElementTree
+
+    run("invoke", "plain")
+    assert "#" in run("timeline", "--squeeze")[1]
+    assert run("timeline", "--svg", "out.svg")[0] == 0
+    kinds = {
+        element.text for element in ElementTree.parse(tmp_path / "out.svg").iter("{http://www.w3.org/2000/svg}text")
+    }
+    assert {"running", "frozen"} <= kinds
+
+
+def test_env_makes_boto3_find_it(running, run):
+    """The exports of `warmstate env` are enough for a plain boto3 client."""
+    run("invoke", "plain")
+    out = run("env")[1]
+    code = "import boto3; print(boto3.client('lambda').invoke(FunctionName='plain')['StatusCode'])"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'{out}\nexec {sys.executable} -c "{code}"'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert done.stdout.strip() == "200", done.stderr
+
+
+def test_completion_scripts_are_valid(run):
+    """bash accepts its script, and every verb is in each."""
+    for shell in ("bash", "zsh", "fish"):
+        assert "spindown" in run("completion", shell)[1]
+    subprocess.run(["bash", "-n"], input=run("completion", "bash")[1], text=True, check=True)
+
+
+def test_doctor_finds_a_broken_handler(run, tmp_path):
+    """doctor says what works, and exits with 7 when something does not."""
+    (tmp_path / "good.py").write_text("class Handler: pass\n")
+    (tmp_path / "bad.py").write_text("import does_not_exist\n")
+
+    code, out, _ = run("doctor", "good.Handler", "--json")
+    assert code == 0
+    assert {json.loads(line)["check"] for line in out.splitlines()} >= {"python", "isolation", "freeze", "handler"}
+    code, out, _ = run("doctor", "bad.Handler")
+    assert code == 7
+    assert "does_not_exist" in out
+
+
+def test_every_verb_has_help():
+    """Each verb explains itself and takes --json."""
+    parser = build_parser()
+    verbs = next(action.choices for action in parser._actions if action.choices and "dev" in action.choices)
+    for name in [
+        "dev",
+        "invoke",
+        "ps",
+        "freeze",
+        "thaw",
+        "reset",
+        "kill",
+        "spindown",
+        "scale",
+        "state",
+        "logs",
+        "events",
+        "replay",
+        "timeline",
+        "doctor",
+        "env",
+        "completion",
+    ]:
+        assert "--json" in verbs[name].format_help()
+        assert verbs[name].description
+
+
+def test_help_is_quick():
+    """`warmstate --help` takes less than 80 ms more than the interpreter alone; the best of several runs counts."""
+
+    def best(*arguments):
+        times = []
+        for _ in range(7):
+            begun = time.perf_counter()
+            subprocess.run(
+                [sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, cwd=os.path.dirname(TASK_ROOT)
+            )
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    assert best("-m", "warmstate.cli.main", "--help") - best("-c", "pass") < 0.080

@@ -1,0 +1,167 @@
+"""`warmstate dev`, as a new user meets it: ten lines of handler, edits that keep state, Ctrl-C that leaves nothing."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.emulator.conftest import TASK_ROOT
+from warmstate.emulator import family
+
+pytestmark = pytest.mark.process
+
+HANDLER = """
+from warmstate import State, StatefulHandler, state
+
+class Counter(StatefulHandler):
+    count: State[int] = state(default=0, survives="reset")
+    seen: State[int] = state(default=0)
+
+    def handle(self, event, context):
+        self.count += 1
+        self.seen += 1
+        return {"count": self.count, "seen": self.seen, "start": context.start, "version": 1}
+"""
+
+
+class Session:
+    """A running `warmstate dev` in a folder, and commands beside it."""
+
+    def __init__(self, folder, *options):
+        self.folder = folder
+        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.path.dirname(TASK_ROOT), "HOME": str(folder)}
+        self.log = folder / "dev.log"
+        command = [sys.executable, "-m", "warmstate.cli.main", "dev", "app.Counter", "-P", "0", *options]
+        with self.log.open("w") as file:
+            self.process = subprocess.Popen(command, cwd=folder, env=self.environment, stderr=file, stdout=file)
+        self.wait_for("Ctrl-C ends")
+
+    def wait_for(self, text, times=1):
+        """Wait until the log has `text`."""
+        end = time.monotonic() + 60
+        while self.log.read_text().count(text) < times:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, f"{text} not in:\n{self.log.read_text()}"
+            time.sleep(0.02)
+
+    def __call__(self, *arguments):
+        """Run a command; returns its JSON."""
+        command = [sys.executable, "-m", "warmstate.cli.main", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def end(self):
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start sessions that end with the test."""
+    (tmp_path / "app.py").write_text(HANDLER)
+    sessions = []
+
+    def begin(*options):
+        sessions.append(Session(tmp_path, *options))
+        return sessions[-1]
+
+    yield begin
+    for session in sessions:
+        if session.process.poll() is None:
+            session.process.kill()
+            session.process.wait()
+
+
+def test_reload_keeps_committed_state(start, tmp_path):
+    """An edit starts a new process; committed slots are kept, memory slots are lost, and it says so."""
+    dev = start()
+    assert [dev("invoke")["count"] for _ in range(2)] == [1, 2]
+
+    (tmp_path / "app.py").write_text(HANDLER.replace('"version": 1', '"version": 22'))
+    dev.wait_for("RELOAD")
+    after = dev("invoke")
+    assert (after["count"], after["seen"], after["version"]) == (3, 1, 22)
+    assert re.search(r"kept count · lost seen \(in memory only\)", dev.log.read_text())
+
+
+def test_fresh_reload_drops_everything(start, tmp_path):
+    """With --reload fresh an edit begins from nothing, as a deployment does."""
+    dev = start("--reload", "fresh")
+    dev("invoke")
+    (tmp_path / "app.py").write_text(HANDLER.replace('"version": 1', '"version": 22'))
+    dev.wait_for("RELOAD")
+    assert dev("invoke") == {"count": 1, "seen": 1, "start": "cold", "version": 22}
+
+
+def test_syntax_error_keeps_the_old_code(start, tmp_path):
+    """A file that does not compile changes nothing; mended, it is taken."""
+    dev = start()
+    dev("invoke")
+    (tmp_path / "app.py").write_text(HANDLER + "def broken(:\n")
+    dev.wait_for("does not compile")
+    assert dev("invoke")["count"] == 2
+    (tmp_path / "app.py").write_text(HANDLER.replace('"version": 1', '"version": 22'))
+    dev.wait_for("kept count")
+    assert dev("invoke")["version"] == 22
+
+
+def test_verbs_of_the_lifecycle(start):
+    """Frozen for twenty minutes, reset, shut down: the handler knows what happened to it."""
+    dev = start()
+    assert dev("invoke")["start"] == "cold"
+    dev("freeze", "--all", "--minutes", "20", "--json")
+    assert dev("invoke")["start"] == "thaw"
+    dev("reset", "--all", "--json")
+    assert dev("invoke") == {"count": 3, "seen": 1, "start": "reset", "version": 1}
+    assert dev("state", "--json")["slots"]["count"]["survives"] == "reset"
+    dev("spindown", "--all", "--json")
+    assert dev("invoke")["count"] == 1
+
+
+def test_interrupt_leaves_nothing(start, tmp_path):
+    """Ctrl-C spins instances down, exits with 0, and takes its endpoint file back."""
+    dev = start()
+    dev("invoke")
+    pid = dev("ps", "--json")["pid"]
+    assert dev.end() == 0
+    assert family.state(pid) == ""
+    assert not (tmp_path / ".warmstate" / "endpoint.json").exists()
+    assert "DOWN" in dev.log.read_text()
+
+
+def test_endpoint_file_is_private(start, tmp_path):
+    """The file that names the emulator, and its token, can be read by its owner alone."""
+    start("--token", "secret")
+    mode = (tmp_path / ".warmstate" / "endpoint.json").stat().st_mode
+    assert mode & 0o777 == 0o600
+
+
+def test_taken_port(start, tmp_path):
+    """A taken port is stepped over, or with --strict-port exit 3."""
+    dev = start()
+    port = dev("env", "--json")["variables"]["AWS_ENDPOINT_URL_LAMBDA"].rpartition(":")[2]
+    command = [sys.executable, "-m", "warmstate.cli.main", "dev", "app.Counter", "-P", port, "--strict-port"]
+    done = subprocess.run(command, cwd=tmp_path, env=dev.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "error[WS302]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [["-A", "0.0.0.0"], ["--env-var", "NOVALUE"], ["--memory", "0"], ["--env-var", "TZ=x"]]
+)
+def test_bad_options(start, tmp_path, options):
+    """What cannot be is refused with exit 2 and a reason, before anything starts."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.path.dirname(TASK_ROOT)}
+    command = [sys.executable, "-m", "warmstate.cli.main", "dev", "app.Counter", "-P", "0", *options]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[WS2")
