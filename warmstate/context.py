@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from _contextvars import ContextVar
 
+from warmstate._typing import cast
 from warmstate.errors import ContextDecodeError, EventDecodeError, LifecycleError
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.wire.payload import decode_event
@@ -171,17 +172,18 @@ class ClientContext:
     __slots__ = ("_w3c", "client", "custom", "env")
 
     def __init__(self, sent: dict[str, Any]) -> None:
-        w3c = sent.pop("w3c", None)
+        w3c: Any = sent.pop("w3c", None)
         self._w3c: dict[str, str] = {}
         if isinstance(w3c, dict):
+            fields = cast("dict[str, Any]", w3c)
             for name in ("traceparent", "tracestate", "baggage"):
-                value = w3c.get(name)
+                value = fields.get(name)
                 if isinstance(value, str):
                     self._w3c[name] = value
         self.custom: Any = sent.get("custom")
         self.env: Any = sent.get("env")
-        client = sent.get("client")
-        self.client = Client(client) if isinstance(client, dict) else None
+        client: Any = sent.get("client")
+        self.client = Client(cast("dict[str, Any]", client)) if isinstance(client, dict) else None
 
     def __repr__(self) -> str:
         return f"ClientContext([custom={self.custom},env={self.env},client={self.client}])"
@@ -213,9 +215,9 @@ current: ContextVar[Context | None] = ContextVar("warmstate.context", default=No
 
 def _json_object(what: str, text: str) -> dict[str, Any]:
     try:
-        sent = decode_event(text.encode("utf-8", "surrogateescape"), "application/json")
+        sent: Any = decode_event(text.encode("utf-8", "surrogateescape"), "application/json")
     except EventDecodeError as error:
         raise ContextDecodeError(f"the {what} of this request cannot be read as JSON: {error}") from error
     if not isinstance(sent, dict):
         raise ContextDecodeError(f"the {what} of this request is not a JSON object")
-    return sent
+    return cast("dict[str, Any]", sent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from _contextvars import copy_context
 
+from warmstate._typing import cast
 from warmstate.context import Context, current
 from warmstate.deliveries import Deliveries
 from warmstate.errors import HandlerNotFound
@@ -66,7 +67,10 @@ class Instance:
         self._clock = clock
         self._notices = notices = Notices() if notices is None else notices
         self._target = target
-        self._class = cls = target if isinstance(target, type) and issubclass(target, StatefulHandler) else None
+        cls: type[StatefulHandler] | None = None
+        if isinstance(target, type) and issubclass(target, StatefulHandler):
+            cls = target
+        self._class = cls
         self._handler: StatefulHandler | None = None
         self._warned: set[Context] = set()
         self.concurrency: Concurrency = "serial" if cls is None else cls.concurrency
@@ -74,7 +78,7 @@ class Instance:
         self._code = UserCode(on_loop=self.concurrency == "async", standing=many)
         self._warm = WarmParts(environment, directory, code=self._code, clock=clock, notices=notices)
         self._serving = Serving(
-            target,
+            cast("Callable[[Any, Context], object]", target),  # of a class, until init puts its handle there
             environment,
             code=self._code,
             warm=self._warm,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.environment import Environment
-    from warmstate.lifecycle.events import Thaw
+    from warmstate.lifecycle.events import StartKind, Thaw
     from warmstate.lifecycle.notices import Notices
     from warmstate.streamed import Stream
     from warmstate.warm_parts import WarmParts
@@ -186,10 +186,15 @@ class Serving:
             thaw = self.thawing.pending
         number = next(self._numbers)
         attempt, redelivered = self._deliveries.arrived(invocation.request_id)
+        start: StartKind = "warm"
+        if number == 1:
+            start = self.begun.start
+        elif thaw is not None:
+            start = "thaw"
         context = Context(
             invocation,
             self._environment,
-            start=self.begun.start if number == 1 else "warm" if thaw is None else "thaw",
+            start=start,
             thaw=thaw,
             generation=self.begun.generation,
             invocation_number=number,

@@ -115,8 +115,10 @@ def _chunk_of(item: object) -> bytes:
         return item
     if isinstance(item, str):
         return item.encode("utf-8", "backslashreplace")
-    if isinstance(item, (bytearray, memoryview)):
+    if isinstance(item, bytearray):
         return bytes(item)
+    if isinstance(item, memoryview):
+        return item.tobytes()
     if isinstance(item, HttpResponse):
         raise AnswerEncodeError(
             "http_response(...) must be the first item of a streamed answer: the head of the answer is out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 
+from warmstate._typing import cast
 from warmstate.wire.failure import describe as message, type_name
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ class UserCode:
             return self.wait(_called(function, arguments), budget=budget)
         result = function(*arguments)
         if result is not None and hasattr(result, "__await__"):
-            return self.wait(result, budget=budget)
+            return self.wait(cast("Awaitable[Any]", result), budget=budget)
         return result
 
     def wait(self, awaitable: Awaitable[Any], *, budget: float | None = None) -> Any:
@@ -84,7 +85,7 @@ class UserCode:
 
 async def _called(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
     result = function(*arguments)
-    return await result if hasattr(result, "__await__") else result
+    return await cast("Awaitable[object]", result) if hasattr(result, "__await__") else result
 
 
 async def _stepped(items: Iterator[Any]) -> AsyncIterator[Any]:

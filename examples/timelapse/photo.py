@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import attrs
 import av
+import av.error
 import av.filter
 
 MAX_BYTES = 32 << 20
@@ -57,7 +58,7 @@ class PhotoDecoder:
         try:
             (frame,) = self._decoder.decode(av.Packet(jpeg))
             return self._fit(frame, orientation(jpeg))
-        except (av.FFmpegError, ValueError, MemoryError) as error:
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
             self._decoder, self._shape = self._open(), None  # an error may leave either in any state
             raise BadPhoto(f"cannot be decoded: {type(error).__name__}") from error
 

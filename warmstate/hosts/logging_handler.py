@@ -75,10 +75,11 @@ class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON, with the fields of the stock runtime and the `warmstate` object."""
         request_id, tenant, facts = request_facts(current.get())
+        said: Any = record.msg
         fields: dict[str, Any] = {
             "level": LEVEL_NAMES.get(_level(record), "NOTSET"),
             # A dict is a structured message; it stays one.
-            "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
+            "message": said if isinstance(said, dict) and not record.args else record.getMessage(),
             "logger": record.name,
         }
         if record.exc_info and record.exc_info[0] is not None:

@@ -19,6 +19,7 @@ import sys
 import time
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
+from warmstate._typing import cast
 from warmstate.context import current
 from warmstate.errors import AnswerEncodeError, EventDecodeError
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
@@ -149,8 +150,7 @@ class Log:
             report: Any = decode_event(failure.body)
         except EventDecodeError:
             report = {}
-        if not isinstance(report, dict):
-            report = {}
+        report = cast("dict[str, Any]", report) if isinstance(report, dict) else {}
         if self.json:
             _, tenant, facts = request_facts(context)
             self.write(

@@ -29,6 +29,7 @@ from warmstate.lifecycle.events import Init, Shutdown
 from warmstate.lifecycle.marker import claim
 from warmstate.lifecycle.thaw import BEAT, FreezeDetector
 from warmstate.wire.failure import failure_from
+from warmstate.wire.payload import use_orjson
 from warmstate.wire.runtime_api import (
     Failure,
     StreamedSuccess,
@@ -153,6 +154,7 @@ class _Process:
 
             pass_through_snapshot(self._transport, self._instance, self._claim)
         # What init made lives as long as the process: the collector need not look at it again.
+        use_orjson()
         gc.collect()
         gc.freeze()
 

@@ -146,7 +146,7 @@ class _Adapter(HTTPAdapter):
                 return super().getresponse()
 
         class Pool(HTTPConnectionPool):
-            ConnectionCls = Connection
+            ConnectionCls: Any = Connection
 
         self.poolmanager.pool_classes_by_scheme = {"http": Pool}
 

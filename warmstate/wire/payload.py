@@ -230,7 +230,7 @@ def use_orjson() -> bool:
     """Lets orjson do the work from now on if it is installed, and tells whether; a host calls this before the first event."""
     global _orjson_dumps, _orjson_loads
     try:
-        import orjson  # pyright: ignore[reportMissingImports]
+        orjson: Any = __import__("orjson")
     except ImportError:
         return False
     options = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS

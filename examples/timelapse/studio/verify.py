@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import av
+import av.error
 import av.logging
 
 from ..mp4 import FRAME_TICKS
@@ -55,7 +56,7 @@ def examine(video: bytes) -> Findings:
                 numbers.append(read_number(frame.to_ndarray(format="gray")))
                 if frame.pts != count * FRAME_TICKS:
                     gaps.append(count)
-    except av.FFmpegError as error:
+    except av.error.FFmpegError as error:
         return Findings(numbers, gaps, [str(error)])
     finally:
         av.logging.set_level(level)
