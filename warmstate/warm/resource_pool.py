@@ -200,7 +200,7 @@ class ResourcePool:
                         opening.leave()
             except Exception as error:  # noqa: BLE001 - it is tried again where it is used, and fails that invocation there
                 self._notices.warning(
-                    f"{opened.resource.qualified_name} could not be renewed after a freeze", error=describe(error)
+                    f"{opened.resource.qualified_name} could not be renewed after a freeze: {describe(error)}"
                 )
 
     def close_all(self, budget: float) -> list[Overrun]:
@@ -307,11 +307,11 @@ class ResourcePool:
             pass
         except TimeoutError as error:
             cut = (generator.ag_running if resource.is_async else generator.gi_running) or resource.is_async
-            self._notices.warning(f"closing {name} was cut", error=describe(error))
+            self._notices.warning(f"closing {name} was cut: {describe(error)}")
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - one that fails to close must not keep the others open
-            self._notices.warning(f"closing {name} failed", error=describe(error))
+            self._notices.warning(f"closing {name} failed: {describe(error)}")
         else:
             self._notices.warning(
                 f"{name} yielded twice: what stands after the second yield never runs; write one yield"
