@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.emulator.conftest import CLIENTS, TASK_ROOT
+from tests.emulator.conftest import CLIENTS, ROOT, TASK_ROOT
 from warmstate.cli.main import build_parser, main
 from warmstate.emulator import Emulator, Function
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 def running():
     """An emulator with one function."""
     with Emulator() as emulator:
-        runtime = [sys.executable, os.path.join(CLIENTS, "plain.py"), "--register"]
+        runtime = [sys.executable, str(CLIENTS / "plain.py"), "--register"]
         emulator.add(
             Function(
                 name="plain", handler="app.Handler", task_root=TASK_ROOT, runtime=runtime, timeout=2, max_instances=1
@@ -92,9 +92,7 @@ def test_throttled_has_its_exit_code(running, run):
     run("invoke", "plain")
     begun = running.events.last_id
     command = [sys.executable, "-m", "warmstate.cli.main", "invoke", "-d", '{"sleep": 1.5}', "-q"]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.path.dirname(TASK_ROOT)}
-    ):
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": ROOT}):
         running.events.wait("platform.start", after=begun)
         assert run("invoke", "plain")[0] == 9
 
@@ -154,7 +152,7 @@ def test_replay_logs_and_events(run):
 def test_follow_goes_on(running, run):
     """logs -f shows what is written after it was started."""
     command = [sys.executable, "-m", "warmstate.cli.main", "logs", "-f", "--since", str(running.events.last_id)]
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(TASK_ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": ROOT, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         running.invoke("plain", {"print": "followed"})
         assert any("followed" in line for line in process.stdout)
@@ -243,9 +241,7 @@ def test_help_is_quick():
         times = []
         for _ in range(7):
             begun = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, cwd=os.path.dirname(TASK_ROOT)
-            )
+            subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
             times.append(time.perf_counter() - begun)
         return min(times)
 

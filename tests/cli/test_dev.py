@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.emulator.conftest import TASK_ROOT
+from tests.emulator.conftest import ROOT
 from warmstate.emulator import family
 
 pytestmark = pytest.mark.process
@@ -34,7 +34,7 @@ class Session:
 
     def __init__(self, folder, *options):
         self.folder = folder
-        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.path.dirname(TASK_ROOT), "HOME": str(folder)}
+        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "HOME": str(folder)}
         self.log = folder / "dev.log"
         command = [sys.executable, "-m", "warmstate.cli.main", "dev", "app.Counter", "-P", "0", *options]
         with self.log.open("w") as file:
@@ -160,7 +160,7 @@ def test_taken_port(start, tmp_path):
 )
 def test_bad_options(start, tmp_path, options):
     """What cannot be is refused with exit 2 and a reason, before anything starts."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.path.dirname(TASK_ROOT)}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT}
     command = [sys.executable, "-m", "warmstate.cli.main", "dev", "app.Counter", "-P", "0", *options]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,14 +1,15 @@
 """One emulator for a file's tests, and functions whose runtime is a client of the tests."""
 
-import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from warmstate.emulator import Emulator, Function
 
-CLIENTS = os.path.join(os.path.dirname(__file__), "clients")
-TASK_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CLIENTS = Path(__file__).parent / "clients"
+ROOT = str(Path(__file__).parent.parent.parent)
+TASK_ROOT = str(Path(__file__).parent.parent)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def make(emulator):
     names = []
 
     def add(name="plain", *arguments, client="plain.py", **options):
-        runtime = options.pop("runtime", [sys.executable, os.path.join(CLIENTS, client), *arguments])
+        runtime = options.pop("runtime", [sys.executable, str(CLIENTS / client), *arguments])
         names.append(name)
         facts = {"handler": "app.Handler", "task_root": TASK_ROOT, "timeout": 20} | options
         return emulator.add(Function(name=name, runtime=runtime, **facts)).name

@@ -1,11 +1,11 @@
 """Freezing is real: no process of the environment runs a single instruction between two events."""
 
-import os
 import signal
 import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,11 +50,11 @@ def test_ticker_and_child_make_no_tick_while_frozen(emulator, make, detached):
     assert first["after"] > first["before"]
 
     instance = emulator.freeze(emulator.ps("ticker")[0].instance)[0]
-    path = os.path.join(instance.tmp, "ticks")
-    before = os.path.getsize(path)
+    path = Path(instance.tmp, "ticks")
+    before = path.stat().st_size
     time.sleep(0.5)
 
-    assert os.path.getsize(path) == before > 0
+    assert path.stat().st_size == before > 0
     assert family.state(instance.pid) == "T"
     assert family.state(first["child"]) == "T"
     second = emulator.invoke("ticker", {}).json()
@@ -88,7 +88,7 @@ def test_long_freeze_needs_no_waiting(emulator, make):
     make()
     emulator.invoke("plain", {})
     instance = emulator.freeze(minutes=20)[0]
-    clock = MovedClock(os.path.join(instance.tmp, "warmstate-clock"))
+    clock = MovedClock(f"{instance.tmp}/warmstate-clock")
 
     assert instance.frozen_for >= 1200
     assert 1199 < clock.wall() - time.time() < 1201
@@ -144,7 +144,7 @@ time.sleep(60)
 
 def test_closing_leaves_no_process_port_or_directory():
     """After close() there is no child, no listening socket and no folder of the emulator."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     emulator = Emulator()
     emulator.add(
         Function(
@@ -160,5 +160,5 @@ def test_closing_leaves_no_process_port_or_directory():
 
     assert family.state(pid) == ""
     assert family.state(warden) == ""
-    assert not os.path.exists(directory)
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert not Path(directory).exists()
+    assert set(Path("/proc/self/fd").iterdir()) <= before

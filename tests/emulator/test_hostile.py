@@ -146,8 +146,7 @@ def mutated(random_, port):
         f"Host: {random_.choice([f'127.0.0.1:{port}', 'evil', '', f'localhost:{port}'])}",
         f"Content-Length: {random_.choice(['2', '0', '-5', '99999999999', 'two', '2, 2', '1e3'])}",
     ]
-    for _ in range(random_.randrange(4)):
-        head.append(random_.choice(HEADERS))
+    head += random_.choices(HEADERS, k=random_.randrange(4))
     data = bytearray(("\r\n".join(head) + "\r\n\r\n{}").encode("latin-1"))
     for _ in range(random_.randrange(3)):
         data[random_.randrange(len(data))] = random_.randrange(256)

@@ -1,9 +1,11 @@
 """Each environment has files of its own."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.emulator.conftest import CLIENTS
 from warmstate.emulator import Emulator, Function
 
 pytestmark = pytest.mark.process
@@ -87,14 +89,12 @@ def test_tmp_is_full_at_its_size(emulator, files):
 
 def test_without_namespaces_a_private_folder_serves(tmp_path):
     """Where nothing can be mounted, each environment has a folder that TMPDIR and WARMSTATE_TMP name."""
-    import os
-
-    path = os.path.join(os.path.dirname(__file__), "clients", "plain.py")
+    path = str(CLIENTS / "plain.py")
     with Emulator(isolate=False) as emulator:
         emulator.add(Function(name="plain", handler="x", task_root=str(tmp_path), runtime=[sys.executable, path]))
         first = emulator.invoke("plain", {"write": "mark", "environment": True}).json()
         folder = first["environment"]["WARMSTATE_TMP"]
         assert first["environment"]["TMPDIR"] == folder == emulator.ps()[0].tmp
-        assert os.path.exists(f"{folder}/mark")
+        assert Path(folder, "mark").exists()
         emulator.spindown()
-        assert not os.path.exists(folder)
+        assert not Path(folder).exists()

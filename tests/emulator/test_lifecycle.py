@@ -2,10 +2,13 @@
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.emulator.conftest import CLIENTS
 from warmstate.emulator import family
 from warmstate.wire.invoke_api import ApiError
 
@@ -106,7 +109,7 @@ def test_init_that_exits_is_tried_again_inside_the_invocation(emulator, make):
 def test_init_over_its_limit_is_tried_again_inside_the_invocation(emulator, make, tmp_path):
     """Ten seconds (here: less) for init on demand; the second try has the function's timeout."""
     mark = tmp_path / "tried"
-    script = f"test -e {mark} || {{ touch {mark}; sleep 60; }}; exec {os.sys.executable} {os.path.dirname(__file__)}/clients/plain.py"
+    script = f"test -e {mark} || {{ touch {mark}; sleep 60; }}; exec {sys.executable} {CLIENTS}/plain.py"
     make("slow", runtime=["/bin/sh", "-c", script], share=[str(tmp_path)], init_timeout=0.5)
     answer = emulator.invoke("slow", {})
 
@@ -153,7 +156,7 @@ def test_kill_of_an_idle_instance_is_a_reset(emulator, make):
     assert after.start == "reset"
     assert after.json()["pid"] != first
     assert "mark" in after.json()["files"]
-    assert not os.path.exists(f"/proc/{first}")
+    assert not Path(f"/proc/{first}").exists()
 
 
 def test_kill_of_a_busy_instance_fails_its_invocation(emulator, make):

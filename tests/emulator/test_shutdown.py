@@ -1,9 +1,10 @@
 """The Shutdown phase: who is told, how long each may take, what is left."""
 
-import os
 import sys
 
 import pytest
+
+from tests.emulator.conftest import CLIENTS
 
 pytestmark = pytest.mark.process
 
@@ -76,7 +77,7 @@ def test_internal_extension_gets_sigterm(emulator, make):
 
 def test_sigkill_comes_after_the_budget(emulator, make):
     """Who ignores SIGTERM is killed after 500 ms; late on a busy machine, never early."""
-    path = os.path.join(os.path.dirname(__file__), "clients", "plain.py")
+    path = str(CLIENTS / "plain.py")
     make("deaf", runtime=[sys.executable, "-c", IGNORES_SIGTERM.format(path=path)])
     emulator.invoke("deaf", {})
     emulator.spindown(emulator.ps("deaf")[0].instance)

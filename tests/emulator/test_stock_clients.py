@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import venv
+from pathlib import Path
 
 import pytest
 
+from tests.emulator.conftest import ROOT
 from warmstate.emulator import family
 
 pytestmark = [pytest.mark.process, pytest.mark.peer]
@@ -101,25 +103,29 @@ def test_python_client_on_managed_instances(emulator, make, stock_python, tmp_pa
     assert [answer.json()["request"] for answer in found] == [answer.request_id for answer in found]
 
 
-def test_node_client(emulator, make, tmp_path_factory):
-    """aws-lambda-ric for Node."""
+@pytest.fixture(scope="session")
+def stock_node():
+    """AWS's runtime client for Node; its native part is built from sources in two minutes, once per checkout."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
         pytest.skip("there is no Node here")
-    folder = tmp_path_factory.mktemp("node")
-    (folder / "app.js").write_text(NODE_HANDLER)
-    # Without its scripts: they build a native part from sources; the client's own JavaScript part is used instead.
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "aws-lambda-ric@4.0.2"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"aws-lambda-ric cannot be installed here: {done.stderr[-300:]}")
-    make(
-        "node",
-        runtime=[node, str(folder / "node_modules" / "aws-lambda-ric" / "index.mjs")],
-        handler="app.handler",
-        task_root=folder,
-        environment={"AWS_LAMBDA_NODEJS_USE_ALTERNATIVE_CLIENT_1": "true"},
-    )
+    folder = Path(ROOT, ".cache", "peers", "aws-lambda-ric-4.0.2")
+    client = folder / "node_modules" / "aws-lambda-ric"
+    if not (client / "rapid-client.node").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [npm, "install", "--no-audit", "--no-fund", "--foreground-scripts", "aws-lambda-ric@4.0.2"]
+        environment = {**os.environ, **({"npm_config_nodedir": "/usr"} if Path("/usr/include/node").is_dir() else {})}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if not (client / "rapid-client.node").exists():
+            pytest.skip(f"aws-lambda-ric cannot be built here: {done.stderr[-300:]}")
+    return [node, str(client / "index.mjs")]
+
+
+@pytest.mark.timeout(1200)
+def test_node_client(emulator, make, stock_node, tmp_path):
+    """aws-lambda-ric for Node, with its native client."""
+    (tmp_path / "app.js").write_text(NODE_HANDLER)
+    make("node", runtime=stock_node, handler="app.handler", task_root=tmp_path)
     check(emulator, "node")
 
 
@@ -135,4 +141,4 @@ def test_shell_loop(emulator, make, tmp_path):
 
 def prefix(python):
     """The folder of a virtual environment."""
-    return os.path.dirname(os.path.dirname(python))
+    return str(Path(python).parent.parent)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING, cast
 
 from warmstate.cli.problem import EXIT_OK
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["completion"]
 
@@ -16,14 +19,18 @@ def completion(options: argparse.Namespace) -> int:
     """Print the script."""
     from warmstate.cli.main import build_parser
 
-    parser = build_parser()
-    choices = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices  # noqa: SLF001
-    verbs = {
-        name: sorted({option for action in sub._actions for option in action.option_strings if option.startswith("--")})  # noqa: SLF001
-        for name, sub in choices.items()
-    }
+    verbs: dict[str, list[str]] = {}
+    for action in build_parser()._actions:  # noqa: SLF001 - argparse has no public way to ask
+        if action.dest == "verb":
+            choices = cast("dict[str, argparse.ArgumentParser]", action.choices)
+            verbs = {name: _long_options(verb) for name, verb in choices.items()}
     print({"bash": _bash, "zsh": _zsh, "fish": _fish}[options.shell](verbs))
     return EXIT_OK
+
+
+def _long_options(verb: argparse.ArgumentParser) -> list[str]:
+    actions = verb._actions  # noqa: SLF001 - as above
+    return sorted({option for action in actions for option in action.option_strings if option.startswith("--")})
 
 
 def _bash(verbs: dict[str, list[str]]) -> str:

@@ -29,7 +29,7 @@ def act(options: argparse.Namespace) -> int:
             fix=f"warmstate {options.verb} i-1    or warmstate {options.verb} --all    (warmstate ps lists them)",
             exit=EXIT_USAGE,
         )
-    target = "all" if options.all else options.instance
+    target: str = "all" if options.all else str(options.instance)
     body = {"seconds": options.seconds + 60 * options.minutes} if options.verb == "freeze" else {}
     found = Client(options).post(f"/instances/{quoted(target)}/{options.verb}", body)
     show(options, found)

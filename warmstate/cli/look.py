@@ -33,9 +33,9 @@ def state(options: argparse.Namespace) -> int:
 
 def _tree(value: Any, indent: str) -> None:
     """Nested values, one a line."""
-    items = value.items() if isinstance(value, dict) else enumerate(value)
+    items: list[tuple[object, Any]] = [*(value.items() if isinstance(value, dict) else enumerate(value))]
     for key, item in items:
-        if isinstance(item, (dict, list)) and item:
+        if item and isinstance(item, (dict, list)):
             print(f"{indent}{key}")
             _tree(item, indent + "  ")
         elif isinstance(item, (int, float)) and str(key).endswith("bytes"):

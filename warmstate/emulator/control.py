@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, unquote
 
 import attrs
@@ -45,8 +45,8 @@ class Route:
     operation: str
     summary: str
     answer: str
-    query: Mapping[str, str] = attrs.Factory(dict)
-    body: Mapping[str, str] = attrs.Factory(dict)
+    query: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    body: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
 _IDLE = 'The instance, for example "i-1", or "all" for every idle one.'
@@ -176,13 +176,8 @@ class ControlServer:
             value = await self._operations[route.operation](call)
         except ConfigurationError as error:
             raise ApiError(409, "ConflictException", str(error)) from None
-        if isinstance(value, list):
-            value = [attrs.asdict(item) if attrs.has(type(item)) else item for item in value]
-        exchange.respond(
-            200,
-            json.dumps(value, default=str).encode(),
-            [("content-type", "application/json"), ("cache-control", "no-store")],
-        )
+        headers = [("content-type", "application/json"), ("cache-control", "no-store")]
+        exchange.respond(200, json.dumps(value, default=_plain).encode(), headers)
         return True
 
     async def _ps(self, call: Call) -> Any:
@@ -249,6 +244,11 @@ class ControlServer:
         exchange.finish()
 
 
+def _plain(value: Any) -> Any:
+    """What JSON does not know of our values: facts become objects, the rest text."""
+    return attrs.asdict(value) if hasattr(value, "__attrs_attrs__") else str(value)
+
+
 @attrs.frozen
 class Call:
     """What came with a request: the path's parameters, the query, the body's fields."""
@@ -302,12 +302,12 @@ async def _body(exchange: Exchange) -> Mapping[str, Any]:
     except BodyTooLarge:
         raise ApiError(413, "RequestTooLargeException", f"the body may have {BODY_LIMIT} bytes") from None
     try:
-        value = json.loads(text or b"{}")
+        value: Any = json.loads(text or b"{}")
     except (ValueError, RecursionError) as error:
         raise ApiError(400, "InvalidRequestContentException", f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise ApiError(400, "InvalidRequestContentException", "the body must be a JSON object")
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def _whole(text: str, name: str) -> int:

@@ -47,7 +47,7 @@ class Extension:
     waiting: Exchange | None = None
     reached_next: bool = False
     busy: bool = False
-    queue: list[dict[str, Any]] = attrs.Factory(list)
+    queue: list[dict[str, Any]] = attrs.field(factory=list[dict[str, Any]])
 
 
 class Extensions:

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qsl, unquote
 
 import attrs
@@ -122,11 +122,12 @@ def answer_of(payload: bytes) -> HttpAnswer:
     """
     plain = HttpAnswer(200, [("content-type", "application/json")], payload)
     try:
-        value = json.loads(payload)
+        found: Any = json.loads(payload)
     except (ValueError, RecursionError):
         return plain
-    if not isinstance(value, dict) or "statusCode" not in value:
+    if not isinstance(found, dict) or "statusCode" not in found:
         return plain
+    value = cast("dict[str, Any]", found)
     try:
         body = value.get("body") or ""
         data = (
@@ -156,21 +157,23 @@ def parse_prelude(data: bytes) -> tuple[HttpAnswer, bytes] | None:
         if len(data) > PRELUDE_LIMIT:
             raise ValueError(f"no delimiter of 8 NUL bytes in the first {PRELUDE_LIMIT} bytes")
         return None
-    value = json.loads(head)
+    value: Any = json.loads(head)
     if not isinstance(value, dict):
         raise ValueError("the prelude is no JSON object")  # noqa: TRY004 - what came is wrong, not our caller
-    return HttpAnswer(*_head(value, "application/octet-stream")), rest
+    return HttpAnswer(*_head(cast("dict[str, Any]", value), "application/octet-stream")), rest
 
 
 def _head(value: Mapping[str, Any], content_type: str) -> tuple[int, list[tuple[str, str]]]:
     status = int(value.get("statusCode", 200))
     if not 100 <= status <= 599 or isinstance(value.get("headers", {}), str):
         raise ValueError("no HTTP status or no headers")
-    headers = [(str(name).lower(), str(text)) for name, text in (value.get("headers") or {}).items()]
+    given: dict[str, Any] = value.get("headers") or {}
+    cookies: list[Any] = value.get("cookies") or []
+    headers = [(str(name).lower(), str(text)) for name, text in given.items()]
     headers = [(name, text) for name, text in headers if name not in HOP_BY_HOP and _is_token(name)]
     if not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", content_type))
-    return max(200, status), headers + [("set-cookie", str(cookie)) for cookie in value.get("cookies") or []]
+    return max(200, status), headers + [("set-cookie", str(cookie)) for cookie in cookies]
 
 
 def _is_token(name: str) -> bool:

@@ -81,10 +81,9 @@ def _held(environment: Environment) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (), ()
     committed, memory = list[str](), list[str]()
     for group in ("slots", "tails"):
-        members = facts.get(group)
-        for name, about in members.items() if isinstance(members, dict) else ():
-            survives = about.get("survives") if isinstance(about, dict) else None
-            (memory if survives in {None, "freeze"} else committed).append(name)
+        members: dict[str, dict[str, Any]] = facts.get(group) or {}
+        for name, about in members.items():
+            (memory if about.get("survives") in {None, "freeze"} else committed).append(name)
     return tuple(committed), tuple(memory)
 
 

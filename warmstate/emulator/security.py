@@ -33,7 +33,9 @@ class Guard:
         self._token = token
         self._any_host = host in {"", "0.0.0.0", "::"} and token is not None
         names = LOOPBACK | {f"[{host}]" if ":" in host else host}
-        self._hosts = {f"{name}:{port}" for name in names} | (set(names) if port == 80 else set())
+        self._hosts = {f"{name}:{port}" for name in names}
+        if port == 80:  # a client leaves the default port out
+            self._hosts |= names
 
     def check(self, exchange: Exchange) -> None:
         """

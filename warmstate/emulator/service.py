@@ -28,7 +28,7 @@ from warmstate.errors import ConfigurationError
 from warmstate.wire import invoke_api as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from warmstate.emulator.journal import Journal
     from warmstate.wire.invoke_api import InvocationType
@@ -380,7 +380,7 @@ class Service:
 
     async def reset(self, instance: str | None) -> list[Instance]:
         """Reset idle instances."""
-        return await self._each(instance, "reset", lambda environment: environment.reset("failure", "asked for"))
+        return await self._each(instance, "reset", _reset)
 
     async def kill(self, instance: str | None) -> list[Instance]:
         """Kill the processes of instances, busy ones too."""
@@ -441,7 +441,9 @@ class Service:
             ) from None
         return value
 
-    async def _each(self, instance: str | None, verb: str, work: Any) -> list[Instance]:
+    async def _each(
+        self, instance: str | None, verb: str, work: Callable[[Environment], Awaitable[None]]
+    ) -> list[Instance]:
         found = [environment for _, environment in self._idle(instance, verb)]
         for environment in found:
             environment.reserved = True
@@ -452,6 +454,10 @@ class Service:
                 environment.reserved = False
                 environment.changed()
         return describe_all(found)
+
+
+async def _reset(environment: Environment) -> None:
+    await environment.reset("failure", "asked for")
 
 
 def describe(environment: Environment) -> Instance:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 BASE = "/2018-06-01/runtime"
 
@@ -29,8 +30,7 @@ def handle(event, headers):
     if "print" in event:
         print(event["print"], flush=True)
     if "write" in event:
-        with open(os.path.join(os.environ["WARMSTATE_TMP"], event["write"]), "w") as file:
-            file.write("kept")
+        Path(os.environ["WARMSTATE_TMP"], event["write"]).write_text("kept")
     if "allocate" in event:
         handle.kept = b"x" * (event["allocate"] << 20)
         time.sleep(5)
@@ -40,7 +40,7 @@ def handle(event, headers):
     return {
         "pid": os.getpid(),
         "count": handle.count,
-        "files": sorted(os.listdir(os.environ["WARMSTATE_TMP"])),
+        "files": sorted(path.name for path in Path(os.environ["WARMSTATE_TMP"]).iterdir()),
         "headers": {name: value for name, value in headers.items() if name.startswith("Lambda-")},
         "echo": event,
         "environment": dict(os.environ) if event.get("environment") else None,
