@@ -15,7 +15,8 @@ import os
 import sys
 import time
 
-from warmstate.errors import EventRefused, TransportError, UnanswerableEvent
+from warmstate.errors import TransportError
+from warmstate.hosts.delivery import Delivery
 from warmstate.hosts.extension import SilentExtension
 from warmstate.hosts.loader import load_handler
 from warmstate.hosts.logs import HostNotices, follow_logging, open_log
@@ -30,15 +31,7 @@ from warmstate.lifecycle.marker import claim
 from warmstate.lifecycle.thaw import BEAT, FreezeDetector
 from warmstate.wire.failure import failure_from
 from warmstate.wire.payload import use_orjson
-from warmstate.wire.runtime_api import (
-    Failure,
-    StreamedSuccess,
-    error_request,
-    init_error_request,
-    next_request,
-    parse_next,
-    response_request,
-)
+from warmstate.wire.runtime_api import init_error_request, next_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,10 +41,8 @@ if TYPE_CHECKING:
     from warmstate.closing import ShutdownReport
     from warmstate.hosts.logs import Log
     from warmstate.hosts.transport import Reply
-    from warmstate.instance import Answer
     from warmstate.lifecycle.events import ShutdownReason, Thaw
     from warmstate.lifecycle.marker import Claim
-    from warmstate.wire.runtime_api import Invocation
 
 __all__ = ["main", "run"]
 
@@ -61,7 +52,7 @@ _LONG_INIT = 130.0
 _TRIES = 5
 _BACK_OFF = 0.1
 """`next` is tried this often when it fails, 0.1 s, 0.2 s, 0.4 s ... apart; then the process ends and the platform starts another."""
-_MOST_UNANSWERABLE = 3
+_WITHOUT_HEARTBEAT = 1.0
 _NEXT = next_request()
 
 
@@ -110,6 +101,8 @@ class _Process:
             self._begin()
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             self._fail_init(error, environment.runtime_api)
+        if environment.max_concurrency is not None:
+            self._serve_many(environment.max_concurrency)
         self._loop()
 
     # ---- init
@@ -126,7 +119,8 @@ class _Process:
             take_over=self._take_over,
             on_sigterm=lambda: self._claim.say("term"),
         )
-        self._watcher.start()
+        # On Managed Instances the main thread is free to watch by itself.
+        self._watcher.start(thread=not environment.is_managed_instance)
         self._extension = SilentExtension(self._transport.separate())
         if environment.extension:
             self._extension.register()
@@ -176,27 +170,14 @@ class _Process:
         watcher = self._watcher
         environment = self._environment
         clock = self._clock
-        unanswerable = 0
+        delivery = self._deliver(self._transport)
         traced = False
         while True:
             claim.write("next")
             reply, thaw = self._ask()
-            try:
-                invocation = parse_next(
-                    reply.headers, reply.body, now_ms=int(clock.wall() * 1000), default_timeout=environment.timeout
-                )
-                if reply.too_large:
-                    raise EventRefused("The event is larger than the platform's limit and was not read.", invocation)
-            except EventRefused as error:
-                self._post(error_request(error.invocation, failure_from(error, request_id=error.invocation.request_id)))
+            invocation = delivery.event(reply, int(clock.wall() * 1000))
+            if invocation is None:
                 continue
-            except UnanswerableEvent as error:
-                self._notices.error(str(error))
-                unanswerable += 1
-                if unanswerable >= _MOST_UNANSWERABLE:
-                    self._leave(1)
-                continue
-            unanswerable = 0
             claim.write("invoke", invocation.request_id, invocation.deadline_ms)
             if invocation.trace_id is not None:
                 os.environ["_X_AMZN_TRACE_ID"] = invocation.trace_id
@@ -209,7 +190,7 @@ class _Process:
             answer = instance.invoke(invocation, thaw=thaw)
             if os.getpid() != self._pid:
                 os._exit(70)  # a child that the handler forked came back here: two loops would answer
-            accepted = self._answer(invocation, answer)
+            accepted = delivery.answer(invocation, answer)
             instance.finish(answer, accepted=accepted)
             watcher.end()
             claim.answered()
@@ -220,8 +201,44 @@ class _Process:
                 self._leave(1)
             self._idle_since = clock.wall()
             if not watcher.is_installed():
-                self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")
-                watcher.install()
+                self._reinstall()
+
+    def _reinstall(self) -> None:
+        self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")
+        self._watcher.install()
+
+    def _keep_up(self) -> None:
+        self._extension.keep_asking()
+        if not self._watcher.is_installed():
+            self._reinstall()
+
+    def _deliver(self, transport: NativeTransport) -> Delivery:
+        return Delivery(transport, self._log, self._notices, leave=self._leave, timeout=self._environment.timeout)
+
+    def _serve_many(self, slots: int) -> NoReturn:
+        from warmstate.hosts.managed import ManagedHost
+
+        environment = self._environment
+
+        def separate() -> tuple[NativeTransport, Delivery]:
+            transport = _transport(environment, beat=_WITHOUT_HEARTBEAT)
+            return transport, self._deliver(transport)
+
+        self._claim.write("next")
+        host = ManagedHost(
+            self._instance,
+            slots,
+            delivery=separate,
+            clock=self._clock,
+            shutdown_budget=environment.shutdown_budget,
+            dump_before=environment.dump_stacks,
+            near_deadline=self._near_deadline,
+            leave=self._leave,
+            pause=self._watcher.pause,
+            tick=self._keep_up,
+            log_error=self._notices.error,
+        )
+        host.run(lambda: bool(self._watcher.terminated))
 
     def _ask(self) -> tuple[Reply, Thaw | None]:
         """The next event, and the freeze that ended just before it."""
@@ -258,38 +275,6 @@ class _Process:
     def _beat(self) -> None:
         self._detector.beat(self._clock.wall(), self._clock.monotonic())
         self._extension.keep_asking()
-
-    def _answer(self, invocation: Invocation, answer: Answer) -> bool:
-        """Post the outcome; False when the platform refused it as too late."""
-        outcome = answer.outcome
-        if isinstance(outcome, StreamedSuccess):
-            from warmstate.hosts.streams import send_stream
-
-            return self._took(send_stream(self._transport, invocation, outcome, self._notices))
-        if isinstance(outcome, Failure):
-            self._log.failure(outcome, answer.context)
-            return self._post(error_request(invocation, outcome))
-        return self._post(response_request(invocation, outcome))
-
-    def _post(self, request: Any) -> bool:
-        try:
-            return self._took(self._transport.post(request))
-        except TransportError as error:
-            # Whether it arrived is unknown, and an answer is never sent twice.
-            self._notices.error(f"The answer may be lost: {error}")
-            return False
-
-    def _took(self, reply: Reply | None) -> bool:
-        if reply is None:
-            return False
-        if reply.status < 300:
-            return True
-        problem = f"The Runtime API answered {reply.status} to an answer: {reply.body[:200]!r}"
-        if reply.status == 500:
-            self._notices.error(problem)
-            self._leave(1)
-        self._notices.warning(problem)
-        return reply.status != 410
 
     # ---- the end
 
@@ -342,9 +327,9 @@ def _clock(variables: Mapping[str, str]) -> Clock:
     return MovedClock(path)
 
 
-def _transport(environment: Environment) -> NativeTransport:
+def _transport(environment: Environment, *, beat: float = BEAT) -> NativeTransport:
     if environment.transport == "requests":
         from warmstate.hosts.transport_requests import RequestsTransport
 
-        return RequestsTransport(environment.runtime_api)
-    return NativeTransport(environment.runtime_api, beat=BEAT)
+        return RequestsTransport(environment.runtime_api, beat=beat)
+    return NativeTransport(environment.runtime_api, beat=beat)

@@ -457,7 +457,7 @@ class Stream:
         self._transport.close()
 
 
-class _ClosedBeforeReply(Exception):  # noqa: N818 - a turn of events, told apart from errors
+class _ClosedBeforeReply(Exception):
     """The peer ended the connection and not one byte of a reply had come."""
 
 

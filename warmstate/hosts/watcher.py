@@ -92,11 +92,12 @@ class Watcher:
     def __repr__(self) -> str:
         return f"<Watcher {'terminated' if self.terminated else 'waiting' if self.waiting else 'busy'}>"
 
-    def start(self) -> None:
-        """Install the signal handler and start the thread; on the main thread only."""
+    def start(self, *, thread: bool = True) -> None:
+        """Install the signal handler and start the thread, unless the main thread watches itself; on the main thread only."""
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.install()
-        _thread.start_new_thread(self._watch, ())
+        if thread:
+            _thread.start_new_thread(self._watch, ())
 
     def install(self) -> None:
         """Put the SIGTERM handler and the wake-up descriptor in place, again where user code replaced them."""
@@ -106,6 +107,16 @@ class Watcher:
     def is_installed(self) -> bool:
         """Whether SIGTERM still comes here."""
         return _signal.getsignal(_signal.SIGTERM) == self._arrived
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until a signal comes; where the main thread watches by itself."""
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        if poll.poll(seconds * 1000.0):
+            try:
+                os.read(self._read, 512)
+            except OSError:
+                pass  # another signal's byte was read along
 
     def begin(self, deadline: float) -> None:
         """An invocation begins; `deadline` is on the monotonic clock, 0.0 for none."""

@@ -1,0 +1,111 @@
+"""
+What one polling thread does between an answer to `next` and the next one: read the event, post what became of it.
+
+1. An event that cannot be served is still answered where an answer can be addressed; otherwise it is dropped and counted.
+2. An answer is sent once. What the platform says to it is logged and never changes the order of things, with two
+   exceptions: 410 came too late, so nothing that depends on it may follow, and 500 means that the sandbox is lost.
+"""
+
+from __future__ import annotations
+
+from warmstate.errors import EventRefused, TransportError, UnanswerableEvent
+from warmstate.wire.failure import failure_from
+from warmstate.wire.runtime_api import Failure, StreamedSuccess, error_request, parse_next, response_request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from warmstate.hosts.logs import Log
+    from warmstate.hosts.transport import NativeTransport, Reply
+    from warmstate.instance import Answer
+    from warmstate.lifecycle.notices import Notices
+    from warmstate.wire.runtime_api import Invocation, Request
+
+__all__ = ["Delivery"]
+
+_MOST_UNANSWERABLE = 3
+
+
+class Delivery:
+    """
+    Takes events from one transport and posts answers to it.
+
+    Args:
+        transport: The connection of this thread.
+        log: Receives the reports of failed invocations.
+        notices: Receives what the platform refuses.
+        leave: Ends the process with an exit code; does not return.
+        timeout: Seconds until the deadline of an event that came without one.
+    """
+
+    __slots__ = ("_leave", "_log", "_notices", "_timeout", "_transport", "_unanswerable")
+
+    def __init__(
+        self,
+        transport: NativeTransport,
+        log: Log,
+        notices: Notices,
+        *,
+        leave: Callable[[int], object],
+        timeout: float,
+    ) -> None:
+        self._transport = transport
+        self._log = log
+        self._notices = notices
+        self._leave = leave
+        self._timeout = timeout
+        self._unanswerable = 0
+
+    def __repr__(self) -> str:
+        return f"<Delivery over {self._transport!r}>"
+
+    def event(self, reply: Reply, now_ms: int) -> Invocation | None:
+        """The invocation that a 200 to `next` carries; None when there is nothing to run, and whoever waits was told."""
+        try:
+            invocation = parse_next(reply.headers, reply.body, now_ms=now_ms, default_timeout=self._timeout)
+            if reply.too_large:
+                raise EventRefused("The event is larger than the platform's limit and was not read.", invocation)
+        except EventRefused as error:
+            self._post(error_request(error.invocation, failure_from(error, request_id=error.invocation.request_id)))
+            return None
+        except UnanswerableEvent as error:
+            self._notices.error(str(error))
+            self._unanswerable += 1
+            if self._unanswerable >= _MOST_UNANSWERABLE:
+                self._leave(1)
+            return None
+        self._unanswerable = 0
+        return invocation
+
+    def answer(self, invocation: Invocation, answer: Answer) -> bool:
+        """Post the outcome; False when the platform refused it as too late, or nobody knows whether it arrived."""
+        outcome = answer.outcome
+        if isinstance(outcome, StreamedSuccess):
+            from warmstate.hosts.streams import send_stream
+
+            return self._took(send_stream(self._transport, invocation, outcome, self._notices))
+        if isinstance(outcome, Failure):
+            self._log.failure(outcome, answer.context)
+            return self._post(error_request(invocation, outcome))
+        return self._post(response_request(invocation, outcome))
+
+    def _post(self, request: Request) -> bool:
+        try:
+            return self._took(self._transport.post(request))
+        except TransportError as error:
+            # Whether it arrived is unknown, and an answer is never sent twice.
+            self._notices.error(f"The answer may be lost: {error}")
+            return False
+
+    def _took(self, reply: Reply | None) -> bool:
+        if reply is None:
+            return False
+        if reply.status < 300:
+            return True
+        problem = f"The Runtime API answered {reply.status} to an answer: {reply.body[:200]!r}"
+        if reply.status == 500:
+            self._notices.error(problem)
+            self._leave(1)
+        self._notices.warning(problem)
+        return reply.status != 410
