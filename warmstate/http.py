@@ -135,7 +135,14 @@ def _pool_class(base: type[HTTPConnectionPool], max_idle: float, clock: Clock) -
 
     class Pool(base):  # type: ignore[misc, valid-type]  # one of the two that urllib3 has
         def urlopen(  # pyright: ignore[reportIncompatibleMethodOverride] # passes on what it does not know
-            self, method: Any, url: Any, body: Any = None, headers: Any = None, retries: Any = None, **options: Any
+            self,
+            method: Any,
+            url: Any,
+            body: Any = None,
+            headers: Any = None,
+            retries: Any = None,
+            *more: Any,
+            **options: Any,
         ) -> Any:
             if isinstance(retries, _OnceMore):  # the second try: what else is pooled is no better than what just broke
                 self._drop_stale(-1.0)
@@ -143,7 +150,7 @@ def _pool_class(base: type[HTTPConnectionPool], max_idle: float, clock: Clock) -
                 may_repeat = _may_repeat(method, headers or {}, body)
                 self._drop_stale(max_idle if may_repeat else min(max_idle, UNREPEATABLE_MAX_IDLE))
                 retries = _OnceMore.for_request(may_repeat=may_repeat)
-            return super().urlopen(method, url, body, headers, retries, **options)
+            return super().urlopen(method, url, body, headers, retries, *more, **options)
 
         def _drop_stale(self, longest: float) -> None:
             """Close the idle connections that idled longer or crossed a freeze, wherever they are in the pool."""
