@@ -12,22 +12,9 @@ import sys
 from pathlib import Path
 
 from scripts.markers import replace_between
-from warmstate.lifecycle.machine import TRANSITIONS
+from warmstate.lifecycle.machine import diagram
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
-
-
-def diagram(transitions: dict[str, dict[str, str]]) -> str:
-    """Every transition of the table as Mermaid text; events that lead to the same state share an arrow."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {next(iter(transitions))}"]
-    for state, moves in transitions.items():
-        arrows: dict[str, list[str]] = {}
-        for event, target in moves.items():
-            arrows.setdefault(target, []).append(event)
-        lines += [f"    {state} --> {target}: {', '.join(events)}" for target, events in arrows.items()]
-        if not moves:
-            lines.append(f"    {state} --> [*]")
-    return "\n".join([*lines, "```"])
 
 
 def main() -> int:
@@ -38,7 +25,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     written = DOCUMENT.read_text()
-    drawn = replace_between(written, "lifecycle", diagram(TRANSITIONS))
+    drawn = replace_between(written, "lifecycle", f"```mermaid\n{diagram()}```")
     if drawn == written:
         return 0
     if options.check:

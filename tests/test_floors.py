@@ -20,7 +20,13 @@ PACKAGE = ROOT / "warmstate"
 # A package of others -> the only modules that may know it. Everything else goes through them.
 HIDDEN_BY = {
     "attr": [],
-    "attrs": ["warmstate/emulator/**/*.py", "warmstate/cli/**/*.py", "warmstate/testing/**/*.py", "warmstate/wire/invoke_api.py"],
+    "attrs": [
+        "warmstate/wire/invoke_api.py",
+        "warmstate/emulator/**/*.py",
+        "warmstate/cli/**/*.py",
+        "warmstate/testing/**/*.py",
+        "warmstate/wire/invoke_api.py",
+    ],
     "boto3": ["warmstate/cli/**/*.py"],
     "diskcache": ["warmstate/warm/rows.py"],
     "h11": ["warmstate/emulator/http_server.py"],
