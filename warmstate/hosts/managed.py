@@ -217,8 +217,8 @@ class ManagedHost:
                 if os.getpid() != self._pid:
                     os._exit(70)  # a child that the handler forked came back here: two processes would answer
                 # Without an id of the attempt the platform could take a late answer for that of a retry.
-                late = slot.replaced or (invocation.invocation_id is None and clock.wall() > slot.deadline)
-                accepted = not late and delivery.answer(invocation, answer)
+                late = invocation.invocation_id is None and clock.wall() > slot.deadline
+                accepted = slot in self._slots and not late and delivery.answer(invocation, answer)
                 instance.finish(answer, accepted=accepted)
                 slot.deadline = 0.0
                 if answer.wants_reset:
