@@ -46,7 +46,7 @@ check: $(READY) ## format, lint, types and import contracts, without the tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 .PHONY: pytest
 pytest: $(READY) ## the quick tests alone; PYTEST_ARGS='-k thaw' chooses
