@@ -133,7 +133,7 @@ class Video:
                 count = sum(1 for photo, encoded in zip(line, self.encoded, strict=False) if photo.key == encoded.key)
             else:
                 self.encode(line[:settled])
-                full = len(tail) >= self._options.flush_every + self._options.settle
+                full = not ended and len(tail) >= self._options.flush_every + self._options.settle
                 count = self._on_grid() if full and not self._aged(line[:1]) else settled
             try:
                 self._commit(bucket, count, ended=ended)
