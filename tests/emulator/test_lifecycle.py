@@ -69,14 +69,14 @@ def test_exit_in_an_invocation_resets(emulator, make, code, words):
 
 def test_timeout_terminates_then_resets(emulator, make):
     """Over its time an invocation fails, the process gets SIGTERM with its budget, the next start is a reset."""
-    make("plain", "--register", timeout=0.3)
+    make("plain", "--register", timeout=3)
     emulator.invoke("plain", {"write": "mark"})
     begun = emulator.events.last_id
     failed = emulator.invoke("plain", {"sleep": 30})
     after = emulator.invoke("plain", {})
 
     assert failed.error_type == "Sandbox.Timedout"
-    assert "Task timed out after 0.30 seconds" in failed.json()["errorMessage"]
+    assert "Task timed out after 3.00 seconds" in failed.json()["errorMessage"]
     shutdown = emulator.events.wait("warmstate.shutdown", after=begun)
     assert (shutdown.record["reason"], shutdown.record["runtimeBudgetMs"]) == ("timeout", 500)
     assert after.start == "reset"

@@ -8,14 +8,14 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from typing_extensions import Self
-
 from warmstate.emulator.journal import Journal
 from warmstate.emulator.service import Instance, InvokeResult, Service
 from warmstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
+
+    from typing_extensions import Self
 
     from warmstate.emulator.function import Function
     from warmstate.emulator.proxy import Cut
