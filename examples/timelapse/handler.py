@@ -15,13 +15,14 @@ from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, Th
 
 from .bucket import Conflict, Metered, open_bucket
 from .options import Options
-from .photo import Photo
 from .publish import Publisher
 from .triggers import PHOTOS, understand
 from .video import Video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from .photo import Photo
 
 OPTIONS = Options.from_environment(os.environ)
 

@@ -103,7 +103,9 @@ def from_text(text: str) -> Manifest:
         rate = facts["frames_per_second"]
         segments, parts, init = [], [], ""
         for found in re.finditer(
-            r'^#EXT-X-MAP:URI="(.+)"|^#EXTINF:(.+),(\d+)\n(.+)|^#EXT-X-PART:DURATION=(.+),URI="([^"]+)"', playlist, re.M
+            r'^#EXT-X-MAP:URI="(.+)"|^#EXTINF:(.+),(\d+)\n(.+)|^#EXT-X-PART:DURATION=(.+),URI="([^"]+)"',
+            playlist,
+            re.MULTILINE,
         ):
             new_init, seconds, size, segment, part_seconds, part = found.groups()
             if new_init:

@@ -43,8 +43,7 @@ def full_box(kind: bytes, version: int, flags: int, *content: bytes) -> bytes:
 
 def nal_units(stream: bytes) -> Iterator[bytes]:
     """Splits what an H.264 encoder gives (start codes between units) into its NAL units."""
-    for unit in stream.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")[1:]:
-        yield unit
+    yield from stream.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")[1:]
 
 
 def sample(packet: bytes, headers: bytes, *, idr: bool) -> Sample:

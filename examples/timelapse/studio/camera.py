@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import itertools
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .sky import Sky
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ..bucket import Bucket
 

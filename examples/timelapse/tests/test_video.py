@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
 
 from examples.timelapse import manifest as manifests
 from examples.timelapse.bucket import DirectoryBucket
@@ -14,6 +14,9 @@ from examples.timelapse.options import Options
 from examples.timelapse.publish import KEY as MP4, Publisher
 from examples.timelapse.studio.verify import examine, join_live
 from examples.timelapse.video import Video
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def key(number: int) -> str:
