@@ -9,6 +9,16 @@ Just enough HTTP/1.1 to read the Runtime API's answers, fast and strictly.
 from __future__ import annotations
 
 from warmstate.errors import TransportError
+from warmstate.wire.runtime_api import (
+    CLIENT_CONTEXT,
+    COGNITO_IDENTITY,
+    DEADLINE_MS,
+    FUNCTION_ARN,
+    INVOCATION_ID,
+    REQUEST_ID,
+    TENANT_ID,
+    TRACE_ID,
+)
 
 __all__ = ["CHUNKED", "UNTIL_CLOSE", "body_length", "parse_head"]
 
@@ -16,6 +26,25 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 
 _WITHOUT_BODY = frozenset((204, 304))
+
+
+# The headers as the platform writes them: looking a name up is cheaper than lowering it.
+_LOWER = {
+    name: name.lower()
+    for name in (
+        "Content-Length",
+        "Content-Type",
+        "Date",
+        REQUEST_ID,
+        DEADLINE_MS,
+        FUNCTION_ARN,
+        TRACE_ID,
+        INVOCATION_ID,
+        TENANT_ID,
+        CLIENT_CONTEXT,
+        COGNITO_IDENTITY,
+    )
+}
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
@@ -35,14 +64,18 @@ def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     if start[:7] != "HTTP/1." or start[8:9] != " " or not (status.isascii() and status.isdecimal()):
         raise TransportError(f"The Runtime API answered with {start[:100]!r}, which is no HTTP/1.1 status line.")
     headers: dict[str, str] = {}
+    known = _LOWER
     del lines[0]
     for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name[0] in " \t" or name[-1] in " \t":
-            raise TransportError(f"The Runtime API sent a broken header line: {line[:100]!r}.")
-        name = name.lower()
+        name, colon, value = line.partition(": ")
+        lower = known.get(name)
+        if lower is None:
+            name, colon, value = line.partition(":")
+            if not colon or not name or name[0] in " \t" or name[-1] in " \t":
+                raise TransportError(f"The Runtime API sent a broken header line: {line[:100]!r}.")
+            lower = name.lower()
         value = value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
     return int(status), headers
 
 

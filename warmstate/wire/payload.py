@@ -198,6 +198,8 @@ def _is_plain(value: Any) -> bool:
     Only for values that were encoded: those have no cycles.
     """
     scalars = _SCALARS
+    if value.__class__ is dict and scalars.issuperset(map(type, value.values())):
+        return _TEXT.issuperset(map(type, value))  # what most handlers return
     empty: set[Any] = set()
     level = [value]
     while level:  # all containers of one depth at a time: the loops inside then run in C, mostly
