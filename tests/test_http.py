@@ -221,7 +221,7 @@ def test_several_dead_connections_in_one_pool(server, proxy, clock):
 def test_timeouts_are_there(server):
     """A server that never answers does not hold the handler for ever."""
     released = threading.Event()
-    server.behave = lambda handler: released.wait(20)
+    server.behave = lambda _: released.wait(20)
     url = f"http://127.0.0.1:{server.server_address[1]}/"
     with warmstate.http.session(timeout=(1, 0.2)) as session, pytest.raises(requests.Timeout):
         session.post(url, data="x")

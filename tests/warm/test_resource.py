@@ -251,6 +251,37 @@ class TestChecking:
         assert handler.thing == 2
         assert time.monotonic() - begun < 10
 
+    def test_what_hangs_is_closed_by_the_thread_that_is_in_it(self, clock, heard):
+        """While a check hangs in an object nobody else touches it: closing it then would break what has taken its descriptor."""
+        released = threading.Event()
+        closed = threading.Event()
+        threads = []
+
+        class Hanging:
+            @resource(check_after=1)
+            def thing(self):
+                yield object()
+                threads.append(threading.get_ident())
+                assert released.is_set()
+                closed.set()
+
+            @thing.check
+            def alive(self, thing):
+                released.wait(60)
+
+        handler = Hanging()
+        pool = pool_of(handler, clock, heard)
+        first = handler.thing
+        clock.pass_time(2)
+        assert handler.thing is not first
+        assert threads == []
+        released.set()
+
+        assert closed.wait(30)
+        assert len(threads) == 1
+        assert pool.close_all(1) == []
+        assert len(threads) == 2
+
     def test_thaw_checks_what_is_open_before_the_handler_runs(self, handler, pool, clock):
         """After a freeze as long as check_after an open resource is checked, also when no clock saw the freeze."""
         handler.bucket.ok = False

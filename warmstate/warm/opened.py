@@ -25,6 +25,7 @@ class Opened:
     """
 
     __slots__ = (
+        "closed",
         "dependents",
         "expires_at",
         "frozen",
@@ -36,6 +37,7 @@ class Opened:
         "opened_wall",
         "resource",
         "retired",
+        "stuck",
         "used_mono",
         "used_wall",
         "value",
@@ -59,6 +61,8 @@ class Opened:
         self.leases = 0
         self.dependents = 0
         self.retired = False
+        self.closed = False
+        self.stuck = False  # a check hangs in it, on a thread that closes it when it comes back
         self.frozen = 0.0  # seconds of freezes since it was last used
         self.opened_wall = self.used_wall = clock.wall()
         self.opened_mono = self.used_mono = clock.monotonic()
@@ -105,7 +109,7 @@ class Opened:
     @property
     def is_free(self) -> bool:
         """Whether it was replaced and nobody uses it any more, so it can be closed."""
-        return self.retired and not self.leases and not self.dependents
+        return self.retired and not self.stuck and not self.leases and not self.dependents
 
 
 def _instant(moment: Any) -> float | None:

@@ -19,7 +19,7 @@ from warmstate.errors import LifecycleError
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
 from warmstate.warm import freezes
-from warmstate.warm.bounded import bounded
+from warmstate.warm.bounded import Overran, bounded
 from warmstate.warm.opened import Opened
 from warmstate.warm.opening import Opening, describe
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         def resources(self) -> Mapping[str, Resource[Any] | AsyncResource[Any]]: ...
 
     Declared: TypeAlias = Resource[Any] | AsyncResource[Any]
-    Step: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], float | None, object]
+    Step: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], float | None, Opened | None]
     Steps: TypeAlias = Generator[Step, Any, Opened]
 
 __all__ = ["CHECK_BUDGET", "Overrun", "ResourcePool"]
@@ -222,7 +222,7 @@ class ResourcePool:
         for left, opened in zip(range(len(everything), 0, -1), reversed(everything), strict=True):
             share = max(0.01, (ends - self._clock.monotonic()) / left)
             opened.retired = True
-            if not self._close_now(opened, share):
+            if opened.stuck or not self._close_now(opened, share):
                 overruns.append(Overrun(opened.resource.name, share))
         return overruns
 
@@ -233,7 +233,7 @@ class ResourcePool:
             declared[name] = opening.resource
         return {name: self._opening_of(resource).info(self._clock) for name, resource in declared.items()}
 
-    # Decisions, as steps: (function, arguments, budget or None, the value it is about)
+    # Decisions, as steps: (function, arguments, budget or None, the object it is about)
 
     def _acquire(self, opening: Opening, arrivals: int) -> Steps:
         """The object to use now: the present one if it is good, else a new one."""
@@ -257,7 +257,7 @@ class ResourcePool:
         opening.checks += 1
         check = getattr(self._handler, opened.resource.check_name or "")
         try:
-            yield check, (opened.value,), CHECK_BUDGET, opened.value
+            yield check, (opened.value,), CHECK_BUDGET, opened
         except Exception as error:  # noqa: BLE001 - raising is how a check says no
             opening.failed_checks += 1
             return f"its check failed: {describe(error)}"
@@ -297,16 +297,20 @@ class ResourcePool:
 
     def _close(self, opened: Opened, budget: float) -> Generator[Step, Any, bool]:
         """Run the generator to its end; False when that took too long and was cut."""
+        with self._lock:
+            if opened.closed:
+                return True
+            opened.closed = True
         resource = opened.resource
         name = resource.qualified_name
         cut = False
         generator: Any = opened.generator
         try:
-            yield (generator.__anext__ if resource.is_async else generator.__next__), (), budget, opened.value
+            yield (generator.__anext__ if resource.is_async else generator.__next__), (), budget, opened
         except (StopIteration, StopAsyncIteration):
             pass
         except TimeoutError as error:
-            cut = (generator.ag_running if resource.is_async else generator.gi_running) or resource.is_async
+            cut = resource.is_async or isinstance(error, Overran)
             self._notices.warning(f"closing {name} was cut: {describe(error)}")
         except GeneratorExit:
             raise
@@ -333,48 +337,66 @@ class ResourcePool:
     def _drive(self, steps: Generator[Step, Any, Any]) -> Any:
         """Perform the steps here and now."""
         try:
-            function, arguments, budget, subject = next(steps)
+            function, arguments, budget, opened = next(steps)
             while True:
                 try:
-                    result = self._perform(function, arguments, budget, subject)
+                    result = self._perform(function, arguments, budget, opened)
                 except BaseException as error:  # noqa: BLE001 - the steps decide what it means
-                    function, arguments, budget, subject = steps.throw(error)
+                    function, arguments, budget, opened = steps.throw(error)
                 else:
-                    function, arguments, budget, subject = steps.send(result)
+                    function, arguments, budget, opened = steps.send(result)
         except StopIteration as over:
             return over.value
 
     def _perform(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], budget: float | None, subject: object
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], budget: float | None, opened: Opened | None
     ) -> Any:
-        if budget is None:
+        if budget is None or opened is None:
             return function(*arguments)
         if _is_async(function):
             return self._call(function, *arguments, budget=budget)
-        return bounded(function, *arguments, budget=budget, subject=subject)
+        if not arguments:  # the generator's next step, which closes it
+            return bounded(function, budget=budget, subject=opened.value)
+        opened.stuck = True
+        try:
+            result = bounded(
+                function, *arguments, budget=budget, subject=opened.value, late=lambda: self._close_late(opened)
+            )
+        except Overran:
+            raise  # it is stuck, until the thread that is in it comes back
+        except BaseException:
+            opened.stuck = False
+            raise
+        opened.stuck = False
+        return result
+
+    def _close_late(self, opened: Opened) -> None:
+        """A check that was given up came back: nobody is in the object any more, so it can be closed."""
+        opened.stuck = False
+        self._close_now(opened, CLOSE_BUDGET)
 
     async def _drive_async(self, steps: Generator[Step, Any, Any]) -> Any:
         """Perform the steps, awaiting those that are async."""
         import asyncio
 
         try:
-            function, arguments, budget, subject = next(steps)
+            function, arguments, budget, opened = next(steps)
             while True:
                 try:
                     if not _is_async(function):
-                        result = self._perform(function, arguments, budget, subject)
+                        result = self._perform(function, arguments, budget, opened)
                     elif budget is None:
                         result = await function(*arguments)
                     else:
                         result = await asyncio.wait_for(function(*arguments), budget)
                 except asyncio.TimeoutError as error:  # its own class before Python 3.11
-                    function, arguments, budget, subject = steps.throw(
+                    function, arguments, budget, opened = steps.throw(
                         TimeoutError(str(error) or f"it did not end within {budget} s")
                     )
                 except BaseException as error:  # noqa: BLE001 - the steps decide what it means
-                    function, arguments, budget, subject = steps.throw(error)
+                    function, arguments, budget, opened = steps.throw(error)
                 else:
-                    function, arguments, budget, subject = steps.send(result)
+                    function, arguments, budget, opened = steps.send(result)
         except StopIteration as over:
             return over.value
 
