@@ -34,6 +34,7 @@ __all__ = [
     "Peer",
     "Unavailable",
     "awslambdaric",
+    "awslambdaric_managed",
     "limit",
     "python_with",
     "warmstate",
