@@ -25,6 +25,8 @@ __all__ = ["NativeTransport", "Reply", "parse_address"]
 
 _MOST_HEAD = 256 * 1024
 _RECEIVE = 64 * 1024
+_MOST_STALL = 10.0
+"""Seconds without a byte, once an answer has begun or is due at once, after which the connection counts as lost."""
 _USER_AGENT = "warmstate/0.1"
 
 
@@ -121,7 +123,7 @@ class NativeTransport:
         connection = self._connected()
         try:
             connection.sendall(head)
-            return self._read(connection, on_beat)
+            return self._read(connection, on_beat, patient=True)
         except _ClosedBeforeReply as closed:
             self.close()
             if fresh:
@@ -134,7 +136,7 @@ class NativeTransport:
         connection = self._connected()
         try:
             connection.sendall(head)
-            return self._read(connection, on_beat)
+            return self._read(connection, on_beat, patient=True)
         except (OSError, _ClosedBeforeReply) as error:
             self.close()
             raise _as_transport_error(error) from error
@@ -161,12 +163,12 @@ class NativeTransport:
         except OSError as error:
             # A server may refuse a large body before it has read it all: its answer is then there to be read.
             try:
-                return self._read(connection, None)
+                return self._read(connection)
             except (OSError, _ClosedBeforeReply):
                 self.close()
                 raise _as_transport_error(error) from error
         try:
-            return self._read(connection, None)
+            return self._read(connection)
         except (OSError, _ClosedBeforeReply) as error:
             self.close()
             raise _as_transport_error(error) from error
@@ -221,7 +223,7 @@ class NativeTransport:
             TransportError: the connection broke, or what came is no answer.
         """
         try:
-            return self._read(self._connected(), None)
+            return self._read(self._connected())
         except (OSError, _ClosedBeforeReply) as error:
             self.close()
             raise _as_transport_error(error) from error
@@ -292,8 +294,19 @@ class NativeTransport:
                 return connection
         raise TransportError(f"The Runtime API at {self._host}:{self._port} cannot be reached: {problem}") from problem
 
-    def _read(self, connection: _socket.socket, on_beat: Callable[[], None] | None) -> Reply:
+    def _stalled(self, seconds: float) -> float:
+        """One more beat without a byte where bytes are due; counted in beats, since clocks run on while frozen."""
+        seconds += self._seconds
+        if seconds > _MOST_STALL:
+            raise TransportError(f"The Runtime API sent nothing for {_MOST_STALL:.0f} s in the middle of an answer.")
+        return seconds
+
+    def _read(
+        self, connection: _socket.socket, on_beat: Callable[[], None] | None = None, *, patient: bool = False
+    ) -> Reply:
+        """One whole reply; a `patient` reader waits for its first byte for ever, and `on_beat` is called meanwhile."""
         receive = connection.recv
+        stalled = 0.0
         data = self._buffer
         self._buffer = b""
         while True:
@@ -305,8 +318,11 @@ class NativeTransport:
             try:
                 piece = receive(_RECEIVE)
             except BlockingIOError:
-                if on_beat is not None:
-                    on_beat()
+                if patient and not data:
+                    if on_beat is not None:
+                        on_beat()
+                else:
+                    stalled = self._stalled(stalled)
                 continue
             if not piece:
                 if data:
@@ -318,7 +334,7 @@ class NativeTransport:
         status, headers = parse_head(data[:end])
         if status == 100:  # an interim answer nobody asked for
             self._buffer = data[end + 4 :]
-            return self._read(connection, on_beat)
+            return self._read(connection, on_beat, patient=patient)
         length = body_length(status, headers)
         rest = data[end + 4 :]
         if length >= 0:
@@ -351,10 +367,12 @@ class NativeTransport:
         return reply
 
     def _more(self, connection: _socket.socket) -> bytes:
+        stalled = 0.0
         while True:
             try:
                 piece = connection.recv(_RECEIVE)
             except BlockingIOError:
+                stalled = self._stalled(stalled)
                 continue
             if not piece:
                 raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
@@ -364,11 +382,13 @@ class NativeTransport:
         body = bytearray(length)
         body[: len(begin)] = begin
         at = len(begin)
+        stalled = 0.0
         with memoryview(body) as view:
             while at < length:
                 try:
                     count = connection.recv_into(view[at:])
                 except BlockingIOError:
+                    stalled = self._stalled(stalled)
                     continue
                 if not count:
                     raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
@@ -415,10 +435,12 @@ class NativeTransport:
     def _read_to_end(self, connection: _socket.socket, data: bytes) -> bytes:
         pieces = [data]
         total = len(data)
+        stalled = 0.0
         while total <= MAX_EVENT_BYTES:
             try:
                 piece = connection.recv(_RECEIVE)
             except BlockingIOError:
+                stalled = self._stalled(stalled)
                 continue
             if not piece:
                 break
