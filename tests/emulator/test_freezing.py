@@ -1,5 +1,6 @@
 """Freezing is real: no process of the environment runs a single instruction between two events."""
 
+import os
 import signal
 import struct
 import subprocess
@@ -140,6 +141,22 @@ time.sleep(60)
         time.sleep(0.01)
 
     assert [family.state(pid) for pid in pids if family.state(pid) not in {"", "Z"}] == []
+
+
+def test_warden_killed_takes_everything_along():
+    """Should the warden itself be killed, its processes die with it, and the emulator says so instead of hanging."""
+    with Emulator() as emulator:
+        runtime = [sys.executable, f"{TASK_ROOT}/emulator/clients/plain.py"]
+        emulator.add(Function(name="p", handler="x", task_root=TASK_ROOT, runtime=runtime))
+        emulator.invoke("p", {})
+        pid = emulator.ps()[0].pid
+        os.kill(emulator._service.warden.pid, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while family.state(pid) not in {"", "Z"} and time.monotonic() < end:
+            time.sleep(0.01)
+
+        assert family.state(pid) in {"", "Z"}
+        assert "warden" in emulator.invoke("p", {}).json()["errorMessage"]
 
 
 def test_closing_leaves_no_process_port_or_directory():

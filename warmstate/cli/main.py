@@ -19,12 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["build_parser", "main"]
 
-VERSION = "0.1.0"
 EPILOG = """exit codes:
   0 done · 1 the function returned an error · 2 usage or configuration · 3 emulator not reachable, or port taken
   4 init failed · 5 the function timed out · 7 doctor found a problem · 9 throttled · 130 Ctrl-C
 
 No telemetry, no account, no network: everything happens on this machine."""
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: that takes longer than all the rest of --help."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            parser.exit(0, f"warmstate {version('warmstate')}\n")
+        except PackageNotFoundError:
+            parser.exit(0, "warmstate, not installed\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-V", "--version", action="version", version=f"warmstate {VERSION}")
+    parser.add_argument("-V", "--version", action=_Version, nargs=0, help="show the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
     def verb(name: str, run: str, text: str, *aliases: str) -> argparse.ArgumentParser:

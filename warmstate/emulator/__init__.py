@@ -5,8 +5,8 @@ It knows the platform's wire and lifecycle, never the user's class: any client o
 """
 
 from warmstate.emulator.emulator import Emulator
+from warmstate.emulator.facts import Instance, InvokeResult
 from warmstate.emulator.function import Function
 from warmstate.emulator.journal import Event, Journal
-from warmstate.emulator.service import Instance, InvokeResult
 
 __all__ = ["Emulator", "Event", "Function", "Instance", "InvokeResult", "Journal"]

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-from warmstate.emulator.http_server import BodyTooLarge, ClientGone, Exchange
+from warmstate.emulator.exchange import BodyTooLarge, ClientGone, Exchange
 from warmstate.errors import ConfigurationError
 from warmstate.wire.invoke_api import ApiError
 
@@ -144,13 +144,13 @@ class ControlServer:
         self._operations: dict[str, Callable[[Call], Awaitable[Any]]] = {
             "functions": self._functions,
             "ps": self._ps,
-            "freeze": lambda call: service.freeze(call.instance, call.number("seconds", 0.0)),
-            "thaw": lambda call: service.thaw(call.instance),
-            "reset": lambda call: service.reset(call.instance),
-            "kill": lambda call: service.kill(call.instance),
-            "spindown": lambda call: service.spindown(call.instance),
-            "state": lambda call: service.state(call.instance),
-            "scale": lambda call: service.scale(int(call.number("count")), call.parameters["function"]),
+            "freeze": lambda call: service.verbs.freeze(call.instance, call.number("seconds", 0.0)),
+            "thaw": lambda call: service.verbs.thaw(call.instance),
+            "reset": lambda call: service.verbs.reset(call.instance),
+            "kill": lambda call: service.verbs.kill(call.instance),
+            "spindown": lambda call: service.verbs.spindown(call.instance),
+            "state": lambda call: service.verbs.state(call.instance),
+            "scale": lambda call: service.verbs.scale(int(call.number("count")), call.parameters["function"]),
             "events": self._events,
             "invocation": lambda call: service.recorded(call.parameters["request_id"]),
             "replay": lambda call: service.replay(call.parameters["request_id"]),
@@ -181,7 +181,7 @@ class ControlServer:
         return True
 
     async def _ps(self, call: Call) -> Any:
-        return await self._service.ps(call.query.get("function"))
+        return await self._service.verbs.ps(call.query.get("function"))
 
     async def _functions(self, call: Call) -> Any:
         return [

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from warmstate.emulator.journal import Journal
-from warmstate.emulator.service import Instance, InvokeResult, Service
+from warmstate.emulator.service import Service
 from warmstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from warmstate.emulator.facts import Instance, InvokeResult
     from warmstate.emulator.function import Function
     from warmstate.emulator.proxy import Cut
     from warmstate.emulator.reload import Reloaded
@@ -134,7 +135,7 @@ class Emulator:
 
     def ps(self, function: str | None = None) -> list[Instance]:
         """The instances, oldest first."""
-        return self._do(self._service.ps(function))
+        return self._do(self._service.verbs.ps(function))
 
     def freeze(self, instance: str | None = None, *, seconds: float = 0.0, minutes: float = 0.0) -> list[Instance]:
         """
@@ -143,27 +144,27 @@ class Emulator:
         Raises:
             ConfigurationError: There is no such instance, or it is busy.
         """
-        return self._do(self._service.freeze(instance, seconds + 60 * minutes))
+        return self._do(self._service.verbs.freeze(instance, seconds + 60 * minutes))
 
     def thaw(self, instance: str | None = None) -> list[Instance]:
         """Let a frozen instance run without giving it an event."""
-        return self._do(self._service.thaw(instance))
+        return self._do(self._service.verbs.thaw(instance))
 
     def reset(self, instance: str | None = None) -> list[Instance]:
         """End the processes of an instance as after a failed invocation; /tmp stays, the next event starts new ones."""
-        return self._do(self._service.reset(instance))
+        return self._do(self._service.verbs.reset(instance))
 
     def kill(self, instance: str | None = None) -> list[Instance]:
         """Kill the processes of an instance without a word; /tmp stays, the next event starts new ones."""
-        return self._do(self._service.kill(instance))
+        return self._do(self._service.verbs.kill(instance))
 
     def spindown(self, instance: str | None = None) -> list[Instance]:
         """Shut an instance down as when it idled for too long: SIGTERM where it is due, then it and its /tmp are gone."""
-        return self._do(self._service.spindown(instance))
+        return self._do(self._service.verbs.spindown(instance))
 
     def scale(self, count: int, function: str | None = None) -> list[Instance]:
         """Have `count` initialized instances of the function (None: the only one)."""
-        return self._do(self._service.scale(count, function))
+        return self._do(self._service.verbs.scale(count, function))
 
     def state(self, instance: str | None = None) -> dict[str, Any]:
         """
@@ -172,7 +173,7 @@ class Emulator:
         Raises:
             ConfigurationError: There is no such instance, or it wrote nothing.
         """
-        return self._do(self._service.state(instance))
+        return self._do(self._service.verbs.state(instance))
 
     def proxy(self, host: str, port: int) -> int:
         """
@@ -180,7 +181,7 @@ class Emulator:
 
         Its connections can be broken with `cut`, as freezes on Lambda break them and a stopped process's are not.
         """
-        return self._do(self._service.proxy(host, port))
+        return self._do(self._service.verbs.proxy(host, port))
 
     def cut(self, instance: str | None = None, how: Cut = "reset") -> int:
         """
@@ -188,7 +189,7 @@ class Emulator:
 
         "close": the peer has closed them. "reset": the peer is gone. "silent": nothing comes back any more.
         """
-        return self._do(self._service.cut(instance, how))
+        return self._do(self._service.verbs.cut(instance, how))
 
     def reload(self, function: str | None = None, *, keep: bool = True) -> list[Reloaded]:
         """
@@ -196,7 +197,7 @@ class Emulator:
 
         `keep=True` keeps /tmp, and with it the committed state that the new code can read; False starts from nothing.
         """
-        return self._do(self._service.reload(function, keep=keep))
+        return self._do(self._service.verbs.reload(function, keep=keep))
 
     def close(self) -> None:
         """Spin down every instance and stop; nothing of it remains."""

@@ -15,7 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from warmstate.emulator.http_server import Exchange
+    from warmstate.emulator.exchange import Exchange
 
 __all__ = ["Extension", "ExtensionError", "Extensions"]
 

@@ -12,7 +12,7 @@ from warmstate.emulator.security import Guard
 from warmstate.wire.invoke_api import ApiError
 
 if TYPE_CHECKING:
-    from warmstate.emulator.http_server import Exchange
+    from warmstate.emulator.exchange import Exchange
     from warmstate.emulator.service import Service
 
 __all__ = ["Front"]

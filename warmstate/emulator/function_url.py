@@ -17,8 +17,8 @@ from urllib.parse import parse_qsl, unquote
 import attrs
 
 from warmstate.emulator.attempt import Attempt
+from warmstate.emulator.exchange import BodyTooLarge, ClientGone, Exchange
 from warmstate.emulator.function import ACCOUNT
-from warmstate.emulator.http_server import BodyTooLarge, ClientGone, Exchange
 from warmstate.wire import invoke_api as wire
 from warmstate.wire.streaming import DELIMITER, HTTP_CONTENT_TYPE
 

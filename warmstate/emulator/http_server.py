@@ -13,27 +13,17 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import h11
 
+from warmstate.emulator.exchange import BodyTooLarge, ClientGone, Exchange
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-__all__ = ["BodyTooLarge", "ClientGone", "Exchange", "HttpServer", "Limits"]
-
-READ_AHEAD: Final = 262_144
-"""Bytes of a body kept for a handler that has not asked for them yet; then the socket is left alone."""
-
-
-class BodyTooLarge(Exception):
-    """Raised while reading a body that is larger than its handler accepts."""
-
-
-class ClientGone(Exception):
-    """Raised when the client closed the connection in the middle of its request."""
+__all__ = ["HttpServer", "Limits"]
 
 
 @attrs.frozen(kw_only=True)
@@ -50,179 +40,6 @@ class Limits:
     head_timeout: float | None = 5.0
     body_timeout: float | None = 15.0
     idle_timeout: float | None = 120.0
-
-
-class Exchange:
-    """One request, and the way to answer it: `respond` at once, or `start`, `send` and `finish`."""
-
-    def __init__(self, connection: _Connection, request: h11.Request) -> None:
-        self._connection = connection
-        self.method: Final = request.method.decode("ascii")
-        self.target: Final = request.target.decode("ascii", "replace")
-        path, _, self.query = self.target.partition("?")
-        self.raw_path: Final = path
-        self.headers: Final = [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
-        self.trailers: list[tuple[str, str]] = []
-        self.gone: Final = asyncio.Event()
-        self.started = False
-        self.finished = False
-        self._pieces: list[bytes] = []
-        self._buffered = 0
-        self._complete = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._settled: asyncio.Future[None] | None = None
-
-    @property
-    def path(self) -> str:
-        """The path with its percent escapes decoded; for matching against known names, never for file names."""
-        return unquote(self.raw_path)
-
-    @property
-    def peer(self) -> str:
-        """The client's address."""
-        return self._connection.peer
-
-    def header(self, name: str, default: str = "") -> str:
-        """The first value of the header `name` (lower case), or `default`."""
-        return next((value for key, value in self.headers if key == name), default)
-
-    def header_values(self, name: str) -> list[str]:
-        """All values of the header `name` (lower case), in order."""
-        return [value for key, value in self.headers if key == name]
-
-    async def read(self, limit: int) -> bytes:
-        """
-        The whole body.
-
-        Raises:
-            BodyTooLarge: It has, or announces, more than `limit` bytes.
-            ClientGone: The connection ended first.
-        """
-        announced = self.header("content-length")
-        if announced and int(announced) > limit:
-            raise BodyTooLarge
-        total, pieces = 0, list[bytes]()
-        async for piece in self.chunks():
-            total += len(piece)
-            if total > limit:
-                raise BodyTooLarge
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes; `trailers` is filled after the last piece."""
-        while True:
-            if self._pieces:
-                pieces, self._pieces, self._buffered = self._pieces, [], 0
-                self._connection.resume_reading()
-                for piece in pieces:
-                    yield piece
-            elif self._complete:
-                return
-            elif self.gone.is_set():
-                raise ClientGone
-            else:
-                if self._connection.wants_continue:
-                    self._connection.send(h11.InformationalResponse(status_code=100, headers=[]))
-                self._waiter = asyncio.get_running_loop().create_future()
-                await self._waiter
-
-    def respond(self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()) -> None:
-        """Send a whole answer; bodies of 204 and 304 are never sent."""
-        if self.finished or self.gone.is_set():
-            return
-        bare = status in {204, 304}
-        length = [] if bare else [("content-length", str(len(body)))]
-        self._head(status, [*headers, *length])
-        self._connection.send(h11.Data(data=b"" if bare or self.method == "HEAD" else body), h11.EndOfMessage())
-        self.finished = True
-        self._connection.finish()
-        self._settle()
-
-    def respond_json(self, status: int, value: object, headers: Sequence[tuple[str, str]] = ()) -> None:
-        """Send `value` as JSON."""
-        body = json.dumps(value, ensure_ascii=False).encode()
-        self.respond(status, body, [("content-type", "application/json"), *headers])
-
-    def start(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
-        """Begin an answer of unknown length."""
-        self._head(status, headers)
-
-    async def send(self, data: bytes) -> None:
-        """
-        Send a piece of the answer, waiting while the client does not keep up.
-
-        Raises:
-            ClientGone: The client is not there any more.
-        """
-        if self.gone.is_set():
-            raise ClientGone
-        if data:
-            self._connection.send(h11.Data(data=data))
-            await self._connection.drain()
-
-    def finish(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
-        """End an answer that was begun with `start`."""
-        if not self.finished:
-            self.finished = True
-            if not self.gone.is_set():
-                self._connection.send(h11.EndOfMessage(headers=[(k.encode(), v.encode()) for k, v in trailers]))
-            self._connection.finish()
-
-    async def settled(self) -> None:
-        """Wait until somebody answered this exchange, or its client has gone."""
-        if not self.finished and not self.gone.is_set():
-            self._settled = asyncio.get_running_loop().create_future()
-            await self._settled
-
-    def abort(self) -> None:
-        """Cut the connection, for an answer that cannot be completed truthfully."""
-        self.finished = True
-        self._connection.cut()
-
-    def _head(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
-        self.started = True
-        clean = [(name.encode("ascii"), _header_value(value)) for name, value in headers]
-        if not self._complete:  # the rest of the body is not read: this connection cannot carry another request
-            clean.append((b"connection", b"close"))
-        self._connection.send(h11.Response(status_code=status, headers=clean))
-
-    def feed(self, piece: bytes) -> None:
-        """A piece of the body arrived."""
-        self._pieces.append(piece)
-        self._buffered += len(piece)
-        self._wake()
-
-    def feed_end(self, trailers: list[tuple[str, str]]) -> None:
-        """The body is complete."""
-        self.trailers = trailers
-        self._complete = True
-        self._wake()
-
-    def feed_gone(self) -> None:
-        """The client closed its side."""
-        self.gone.set()
-        self._settle()
-        self._wake()
-
-    def _settle(self) -> None:
-        if self._settled is not None and not self._settled.done():
-            self._settled.set_result(None)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the whole request has arrived."""
-        return self._complete
-
-    @property
-    def full(self) -> bool:
-        """Whether so much of the body waits that reading should pause."""
-        return self._buffered > READ_AHEAD
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        self._waiter = None
 
 
 def _header_value(value: str) -> bytes:
@@ -302,10 +119,23 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
             self._pump()
 
-    def send(self, *events: h11.Event) -> None:
-        data = b""
-        for event in events:
-            data += self._h11.send(event) or b""
+    def send_continue(self) -> None:
+        self._write(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def send_head(self, status: int, headers: Sequence[tuple[str, str]], body: bytes = b"") -> None:
+        clean = [(name.encode("ascii"), _header_value(value)) for name, value in headers]
+        self._write(h11.Response(status_code=status, headers=clean), h11.Data(data=body))
+
+    def send_body(self, data: bytes) -> None:
+        self._write(h11.Data(data=data))
+
+    def send_end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
+        self._write(
+            h11.EndOfMessage(headers=[(name.encode("ascii"), _header_value(value)) for name, value in trailers])
+        )
+
+    def _write(self, *events: h11.Event) -> None:
+        data = b"".join([self._h11.send(event) or b"" for event in events])
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -335,7 +165,8 @@ class _Connection(asyncio.Protocol):
                 ("connection", "close"),
             ]
             try:
-                self.send(h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+                self.send_head(status, headers, body)
+                self.send_end()
             except h11.LocalProtocolError:
                 pass
         self._transport.close()
@@ -385,7 +216,9 @@ class _Connection(asyncio.Protocol):
         if request.http_version == b"1.0" and b"host" not in names:
             self.refuse(400, "the Host header is missing")
             return
-        exchange = self._exchange = Exchange(self, request)
+        headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
+        method, target = request.method.decode("ascii"), request.target.decode("ascii", "replace")
+        exchange = self._exchange = Exchange(self, method, target, headers)
         self._task = asyncio.get_running_loop().create_task(self._run(exchange))
 
     async def _run(self, exchange: Exchange) -> None:

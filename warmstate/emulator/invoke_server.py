@@ -7,12 +7,13 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from warmstate.emulator.attempt import Attempt
-from warmstate.emulator.http_server import BodyTooLarge, ClientGone, Exchange
+from warmstate.emulator.exchange import BodyTooLarge, ClientGone, Exchange
 from warmstate.wire import invoke_api as wire
 
 if TYPE_CHECKING:
+    from warmstate.emulator.facts import InvokeResult
     from warmstate.emulator.pool import Pool
-    from warmstate.emulator.service import InvokeResult, Service
+    from warmstate.emulator.service import Service
 
 __all__ = ["InvokeServer"]
 

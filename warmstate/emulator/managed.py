@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from warmstate.emulator.answers import refuse
 from warmstate.emulator.environment import Environment
-from warmstate.emulator.runtime_server import RuntimeServer, refuse
+from warmstate.emulator.runtime_server import RuntimeServer
 from warmstate.lifecycle.machine import Lifecycle
 from warmstate.wire import runtime_api as wire
 
 if TYPE_CHECKING:
     from warmstate.emulator.attempt import Attempt
-    from warmstate.emulator.http_server import Exchange
+    from warmstate.emulator.exchange import Exchange
 
 __all__ = ["ManagedEnvironment"]
 
@@ -69,7 +70,7 @@ class ManagedEnvironment(Environment):
 
     async def invoke(self, attempt: Attempt) -> None:
         """Run one attempt among others."""
-        begun = self._now()
+        begun = self.now()
         attempt.instance, attempt.deadline = self.instance, begun + self.function.timeout
         attempt.start = self._start_kind()
         self.starts[attempt.start] = self.starts.get(attempt.start, 0) + 1
@@ -77,27 +78,27 @@ class ManagedEnvironment(Environment):
         lifecycle = Lifecycle("idle")
         self.reporter.start(attempt)
         try:
-            await self.until(lambda: bool(self.waiters) or self._broken(), attempt.deadline)
+            await self.waits.until(lambda: bool(self.waiters) or self.is_broken(), attempt.deadline)
             lifecycle.push("invoke")
             self.in_flight[attempt.invocation_id] = (attempt, lifecycle)
             self._hand_to_oldest(attempt)
-            in_time = await self.until(lambda: attempt.answer.done() or self._broken(), attempt.deadline)
+            in_time = await self.waits.until(lambda: attempt.answer.done() or self.is_broken(), attempt.deadline)
             if not in_time:
                 lifecycle.push("timeout")
                 self._time_out(attempt)
                 self.late[attempt.invocation_id] = attempt.request_id
             elif not attempt.answer.done():
-                answer = self._exit_answer(attempt.request_id)
+                answer = self.exit_answer(attempt.request_id)
                 attempt.fail(answer.error_type, answer.payload)
         finally:
             self.in_flight.pop(attempt.invocation_id, None)
-            attempt.duration_ms = (self._now() - begun) * 1000
+            attempt.duration_ms = (self.now() - begun) * 1000
             attempt.max_memory_mb = self.memory.used_mb()
-            self.last_used = self._now()
+            self.last_used = self.now()
             self.reporter.report(attempt)
             attempt.done.set()
             self.changed()
-        if self._broken() and not self.in_flight:
+        if self.is_broken() and not self.in_flight:
             await self.close("failure")
 
     def _hand_to_oldest(self, attempt: Attempt) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Final
 import attrs
 
 from warmstate.emulator.control import BASE, ROUTES, Route
+from warmstate.emulator.facts import Instance
 from warmstate.emulator.journal import Event
-from warmstate.emulator.service import Instance
 
 __all__ = ["document"]
 

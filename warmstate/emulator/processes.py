@@ -29,6 +29,7 @@ __all__ = ["Exit", "Process", "SpawnError", "Warden"]
 
 WARDEN: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "warden.py")
 MESSAGE_BYTES: Final = 1 << 20
+LOST: Final = "the emulator's warden process has died; start the emulator again"
 OPEN_FILES: Final = 1024
 """File descriptors of a process on Lambda."""
 
@@ -225,6 +226,8 @@ class Warden:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _ask(self, order: str, plan: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
+        if self._control is None:
+            raise SpawnError(LOST)
         self._number += 1
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[self._number] = answer
@@ -279,6 +282,6 @@ class Warden:
                 process.exited.set_result(Exit(0, signal.SIGKILL))
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(SpawnError("the emulator's warden process has died; start the emulator again"))
+                answer.set_exception(SpawnError(LOST))
         self._answers.clear()
         self.on_loss()

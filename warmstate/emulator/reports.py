@@ -11,7 +11,8 @@ from warmstate.wire.invoke_api import LOG_TAIL_BYTES
 
 if TYPE_CHECKING:
     from warmstate.emulator.attempt import Attempt
-    from warmstate.emulator.environment import Environment, InitResult
+    from warmstate.emulator.environment import Environment
+    from warmstate.emulator.init_phase import InitResult
 
 __all__ = ["Reporter"]
 
@@ -92,8 +93,8 @@ class Reporter:
     def deadline_ms(self, attempt: Attempt) -> int:
         """The deadline on the wall clock that the environment sees."""
         environment = self._environment
-        left = attempt.deadline - environment._now()  # noqa: SLF001 - one clock for both
-        return int((time.time() + environment.clock_shift + left) * 1000)
+        left = attempt.deadline - environment.now()
+        return int((time.time() + environment.freezer.clock_shift + left) * 1000)
 
     def report(self, attempt: Attempt) -> None:
         """The invoke phase is over."""

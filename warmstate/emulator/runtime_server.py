@@ -11,22 +11,24 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from warmstate.emulator.answers import accept, refuse
 from warmstate.emulator.attempt import Answer, Attempt, error_payload
-from warmstate.emulator.extensions import ExtensionError
-from warmstate.emulator.http_server import BodyTooLarge, ClientGone, Exchange, HttpServer, Limits
+from warmstate.emulator.exchange import BodyTooLarge, ClientGone, Exchange
+from warmstate.emulator.extension_server import ExtensionServer
+from warmstate.emulator.http_server import HttpServer, Limits
 from warmstate.wire import runtime_api as wire
+from warmstate.wire.extensions_api import EXTENSION_BASE
 from warmstate.wire.streaming import ERROR_BODY
 
 if TYPE_CHECKING:
     from warmstate.emulator.environment import Environment
 
-__all__ = ["RuntimeServer", "refuse"]
+__all__ = ["RuntimeServer"]
 
 ERROR_LIMIT: Final = 6_291_556
 """Bytes of an error object; what is larger breaks the connection on AWS's emulator."""
 # A frozen client may stop in the middle of a request for hours: this server never gives up on one.
 PATIENT: Final = Limits(connections=2048, head_timeout=None, body_timeout=None, idle_timeout=None)
-EXTENSIONS: Final = "/2020-01-01/extension/"
 METADATA: Final = "/2026-01-15/metadata/execution-environment"
 CREDENTIALS: Final = "/2021-04-23/credentials"
 
@@ -36,6 +38,7 @@ class RuntimeServer:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._extensions = ExtensionServer(environment)
         self._server = HttpServer(self._serve, limits=PATIENT, on_error=self._note_error)
 
     @property
@@ -69,8 +72,8 @@ class RuntimeServer:
 
     async def _serve(self, exchange: Exchange) -> None:
         path = exchange.raw_path
-        if path.startswith(EXTENSIONS):
-            await self._serve_extension(exchange, path[len(EXTENSIONS) :])
+        if path.startswith(EXTENSION_BASE):
+            await self._extensions.serve(exchange)
             return
         call = wire.parse_call(exchange.method, path)
         if not isinstance(call, int):
@@ -115,12 +118,12 @@ class RuntimeServer:
                 environment.extensions.closed = True
                 environment.restore_waiter = exchange
                 environment.changed()
-                await _until_done(exchange)
+                await exchange.settled()
         elif self._allowed(exchange, call.event):
             environment.lifecycle.push(call.event)
             body = await exchange.read(ERROR_LIMIT)
             environment.init_failure = Answer(body, error_type=_error_type(exchange, body))
-            _accept(exchange)
+            accept(exchange)
             environment.changed()
 
     async def _next(self, exchange: Exchange) -> None:
@@ -134,7 +137,7 @@ class RuntimeServer:
         environment.waiters.append(exchange)
         environment.hand_over()
         environment.changed()
-        await _until_done(exchange)
+        await exchange.settled()
 
     async def _response(self, exchange: Exchange, request_id: str) -> None:
         attempt = self.find(exchange, request_id, "response")
@@ -174,7 +177,7 @@ class RuntimeServer:
         if attempt.streaming:
             await attempt.push(body)
         attempt.succeed(body, content_type)
-        _accept(exchange)
+        accept(exchange)
 
     async def _stream(self, exchange: Exchange, attempt: Attempt, content_type: str) -> None:
         lifecycle = self.lifecycle_of(attempt)
@@ -201,7 +204,7 @@ class RuntimeServer:
             _fail_too_large(attempt)
         else:
             attempt.succeed(b"".join(kept), content_type)
-        _accept(exchange)
+        accept(exchange)
 
     async def _error(self, exchange: Exchange, request_id: str) -> None:
         attempt = self.find(exchange, request_id, "error")
@@ -217,7 +220,7 @@ class RuntimeServer:
             _fail_truncated(attempt)
             raise
         attempt.fail(_error_type(exchange, body), body)
-        _accept(exchange)
+        accept(exchange)
         self._environment.changed()
 
     def lifecycle_of(self, attempt: Attempt) -> Any:
@@ -258,68 +261,11 @@ class RuntimeServer:
         )
         return False
 
-    # --- Extensions API -----------------------------------------------------------------------------------------------
-
-    async def _serve_extension(self, exchange: Exchange, call: str) -> None:
-        environment, extensions = self._environment, self._environment.extensions
-        identifier = exchange.header("lambda-extension-identifier")
-        try:
-            if call == "register" and exchange.method == "POST":
-                name = exchange.header("lambda-extension-name")
-                extension = extensions.register(name, await exchange.read(1 << 20))
-                function = environment.function
-                fields = {
-                    "functionName": function.name,
-                    "functionVersion": function.version,
-                    "handler": function.handler,
-                }
-                if "accountId" in exchange.header("lambda-extension-accept-feature"):
-                    fields["accountId"] = function.arn.split(":")[4]
-                environment.journal.add(
-                    "platform.extension",
-                    function.name,
-                    environment.instance,
-                    name=name,
-                    state="Ready",
-                    events=sorted(extension.events),
-                )
-                exchange.respond_json(200, fields, [("lambda-extension-identifier", extension.id)])
-            elif call == "event/next" and exchange.method == "GET":
-                extensions.next(extensions.find(identifier), exchange)
-                await _until_done(exchange)
-            elif call in {"init/error", "exit/error"} and exchange.method == "POST":
-                extension = extensions.find(identifier)
-                await exchange.read(1 << 20)
-                kind = "Extension.InitError" if call == "init/error" else "Extension.ExitError"
-                environment.init_failure = Answer(
-                    error_payload(kind, f"extension {extension.name}: {kind}"), error_type=kind
-                )
-                _accept(exchange)
-                environment.changed()
-            else:
-                exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
-        except ExtensionError as error:
-            refuse(exchange, error.status, error.error_type, str(error))
-
     def _note_error(self, error: Exception) -> None:
         environment = self._environment
         environment.journal.add(
             "warmstate.fault", environment.function.name, environment.instance, error=f"{type(error).__name__}: {error}"
         )
-
-
-async def _until_done(exchange: Exchange) -> None:
-    """Keep the exchange open until somebody else answered it, or its client has gone."""
-    await exchange.settled()
-
-
-def _accept(exchange: Exchange) -> None:
-    exchange.respond(202, wire.ACCEPTED, [("content-type", "application/json")])
-
-
-def refuse(exchange: Exchange, status: int, error_type: str, message: str) -> None:
-    """Answer a call that cannot be served, in the shape of the Runtime API's own errors."""
-    exchange.respond(status, wire.refusal_body(error_type, message), [("content-type", "application/json")])
 
 
 def _push_if_allowed(lifecycle: Any, event: str) -> None:

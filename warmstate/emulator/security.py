@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 from warmstate.wire.invoke_api import ApiError
 
 if TYPE_CHECKING:
-    from warmstate.emulator.http_server import Exchange
+    from warmstate.emulator.exchange import Exchange
 
 __all__ = ["Guard"]
 

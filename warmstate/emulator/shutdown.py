@@ -28,7 +28,7 @@ async def shut_down(environment: Environment, reason: ShutdownReason) -> None:
     hook_ms = 0.0
     if total:
         sandbox.terminate_runtime()
-        ended = await environment.until(lambda: sandbox.runtime_exit is not None, begun + share)
+        ended = await environment.waits.until(lambda: sandbox.runtime_exit is not None, begun + share)
         hook_ms, killed = (loop.time() - begun) * 1000, not ended
     await sandbox.kill_runtime()
     outside = [extension for extension in extensions if extension.external]
@@ -36,9 +36,12 @@ async def shut_down(environment: Environment, reason: ShutdownReason) -> None:
     await sandbox.kill_extensions([extension.name for extension in outside if extension not in told])
     if told:
         left = begun + total - loop.time()
-        event = {"shutdownReason": reason, "deadlineMs": int((time.time() + environment.clock_shift + left) * 1000)}
+        event = {
+            "shutdownReason": reason,
+            "deadlineMs": int((time.time() + environment.freezer.clock_shift + left) * 1000),
+        }
         extensions.send("SHUTDOWN", event)
-        await environment.until(
+        await environment.waits.until(
             lambda: not any(sandbox.extension_alive(extension.name) for extension in told), begun + total
         )
     environment.journal.add(

@@ -1,0 +1,44 @@
+"""Waiting for a condition that is looked at whenever something happened, without one task for each wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Waits"]
+
+
+class Waits:
+    """The waits of one environment; all of them look again when `changed` is called."""
+
+    def __init__(self) -> None:
+        self._open: set[asyncio.Future[None]] = set()
+
+    def changed(self) -> None:
+        """Something happened."""
+        for waiting in self._open:
+            _wake(waiting)
+
+    async def until(self, condition: Callable[[], bool], deadline: float) -> bool:
+        """Wait for `condition`; False when `deadline`, on the event loop's clock, came first."""
+        loop = asyncio.get_running_loop()
+        while not condition():
+            if loop.time() >= deadline:
+                return False
+            waiting: asyncio.Future[None] = loop.create_future()
+            self._open.add(waiting)
+            timer = loop.call_at(deadline, _wake, waiting)
+            try:
+                await waiting
+            finally:
+                timer.cancel()
+                self._open.discard(waiting)
+        return True
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
