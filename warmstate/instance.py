@@ -229,6 +229,12 @@ class Instance:
 
         return self._serving.scope.copy().run(run_steps, steps, shutdown, self._clock, all_over)
 
+    def abandon(self) -> None:
+        """Let go of files and of the event loop, and run nothing of the user's: for a host whose process is gone or never was."""
+        self._serving.ended = True
+        self._warm.close()
+        self._code.close()
+
     def before_timeout(self) -> None:
         """
         Run the hook of that name, once, for each invocation that runs now; never raises.
