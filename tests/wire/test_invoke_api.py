@@ -31,7 +31,9 @@ def test_every_way_to_name_a_function(text, qualifier, expected):
     assert (target.name, target.qualifier) == expected
 
 
-@pytest.mark.parametrize("text", ["", "..", "../../etc/passwd", "a/b", "a b", "n" * 65, "a:b:c", "näme", "a\0", ":", "a:"[:1] + "%2f"])
+@pytest.mark.parametrize(
+    "text", ["", "..", "../../etc/passwd", "a/b", "a b", "n" * 65, "a:b:c", "näme", "a\0", ":", "a:"[:1] + "%2f"]
+)
 def test_no_name_is_a_path(text):
     """What is not a plain name is refused, so that a name can never leave a table or a folder."""
     with pytest.raises(wire.ApiError) as caught:
@@ -53,7 +55,12 @@ def test_invoke_headers_are_understood():
     request = wire.parse_invoke("POST", "/2015-03-31/functions/name/invocations", "Qualifier=live", headers)
 
     assert request is not None
-    assert (request.target.qualifier, request.type, request.tail, request.tenant_id) == ("live", "RequestResponse", True, "blue")
+    assert (request.target.qualifier, request.type, request.tail, request.tenant_id) == (
+        "live",
+        "RequestResponse",
+        True,
+        "blue",
+    )
     assert json.loads(request.client_context) == {"custom": {"a": "b"}}
 
 
@@ -88,10 +95,19 @@ def test_other_paths_are_not_ours():
 def test_streaming_does_not_go_with_events():
     """InvokeWithResponseStream knows RequestResponse and DryRun only."""
     with pytest.raises(wire.ApiError):
-        wire.parse_invoke("POST", "/2021-11-15/functions/a/response-streaming-invocations", "", {"x-amz-invocation-type": "Event"})
+        wire.parse_invoke(
+            "POST", "/2021-11-15/functions/a/response-streaming-invocations", "", {"x-amz-invocation-type": "Event"}
+        )
 
 
-@given(st.lists(st.tuples(st.dictionaries(st.text(max_size=20).map(lambda t: ":" + t), st.text(max_size=50)), st.binary(max_size=200))), st.integers(1, 64))
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.text(max_size=20).map(lambda t: ":" + t), st.text(max_size=50)), st.binary(max_size=200)
+        )
+    ),
+    st.integers(1, 64),
+)
 def test_frames_survive_any_cut(messages, size):
     """Frames decode to what was encoded, however the bytes are cut on their way."""
     data = b"".join(wire.event_frame(headers, payload) for headers, payload in messages)

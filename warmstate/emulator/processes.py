@@ -217,11 +217,13 @@ class Warden:
 
     async def close(self) -> None:
         """End the warden, and with it whatever still runs."""
-        if self._control is not None and self._program is not None:
-            asyncio.get_running_loop().remove_reader(self._control.fileno())
+        loop = asyncio.get_running_loop()
+        if self._control is not None:
+            loop.remove_reader(self._control.fileno())
             self._control.close()
             self._control = None
-            await asyncio.get_running_loop().run_in_executor(None, self._program.wait)
+        if self._program is not None:
+            await loop.run_in_executor(None, self._program.wait)
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
 
