@@ -123,19 +123,19 @@ class Overflow:
         spill = tiers.spill
         if spill is None:
             return
-        wanted += wanted // 16 + _BATCH  # what rows and pages add to it
-        room = spill.room()
-        if room >= wanted:
+        wanted += wanted // 16 + _BATCH * 64  # what rows and pages add to it
+        if spill.room() >= wanted:
             return
         spill.drop_many(tiers.take_garbage())
-        room = spill.room()
         for shelf in tiers.shelves_by_age():
-            while room < wanted and shelf.spilled:
-                key, entry = next(iter(shelf.spilled.items()))
-                room += 0 if entry.spilled is None else entry.spilled.disk_bytes
-                tiers.drop(shelf, key)
-                self._evicted()
-        spill.drop_many(tiers.take_garbage())
+            # Rows that go leave holes in pages that stay, so what that freed is only known afterwards.
+            while shelf.spilled and (missing := wanted - spill.room()) > 0:
+                while shelf.spilled and missing > 0:
+                    key, entry = next(iter(shelf.spilled.items()))
+                    missing -= 0 if entry.spilled is None else entry.spilled.disk_bytes
+                    tiers.drop(shelf, key)
+                    self._evicted()
+                spill.drop_many(tiers.take_garbage())
 
     def _evict(self, shelf: Shelf, goal: int, keep: Key | None) -> None:
         tiers = self._tiers

@@ -36,6 +36,7 @@ _HEADER = Struct("<8sB3xIQQ")  # magic, flags, checksum, serial, length
 _MAGIC = b"warmrow1"
 _SEALED = 1
 _DIGEST_BYTES = 16
+_PAGE = 4096
 _ROW_OVERHEAD = 160
 """Bytes that diskcache's table and index add to a row, about."""
 
@@ -98,7 +99,7 @@ class _OneConnection(diskcache.Cache):  # type: ignore[misc]  # as above
 class Rows:
     """Framed buffers in a database that nobody else can reach; `nbytes` is the size of its file, `count` the rows in it."""
 
-    __slots__ = ("_cache", "_fd", "_files", "_identity", "_key", "_live", "_serials", "nbytes")
+    __slots__ = ("_cache", "_fd", "_files", "_free", "_identity", "_key", "_serials", "nbytes")
 
     def __init__(self, directory: str, files: Files) -> None:
         """
@@ -111,7 +112,7 @@ class Rows:
         self._files = files
         self._key = os.urandom(16)
         self._serials: set[int] = set()
-        self._live = 0  # bytes of the rows, overhead included
+        self._free = 0  # bytes of the pages that deleted rows left
         self.nbytes = 0
         place = f"{directory}/spill-{os.urandom(8).hex()}"
         try:
@@ -157,12 +158,12 @@ class Rows:
 
     @property
     def live_bytes(self) -> int:
-        """Bytes that the rows themselves take, without pages that deleted ones left."""
-        return int(self._live * 1.05)
+        """Bytes of the file that rows are in, without the pages that deleted ones left."""
+        return self.nbytes - self._free
 
     def growth(self, nbytes: int) -> int:
         """About how many bytes the file grows when so many are written: pages that deleted rows left are used first."""
-        return max(0, int((self._live + nbytes + _ROW_OVERHEAD) * 1.05) - self.nbytes)
+        return max(0, int((nbytes + _ROW_OVERHEAD) * 1.05) - self._free)
 
     def write(self, items: Sequence[tuple[Spilled, Sequence[Buffer]]]) -> None:
         """
@@ -178,7 +179,6 @@ class Rows:
         for spilled, _ in items:
             spilled.epoch = self
             self._serials.add(spilled.serial)
-            self._live += spilled.disk_bytes
         self._measure()
 
     def read(self, spilled: Spilled) -> bytes:
@@ -213,7 +213,7 @@ class Rows:
         for spilled in mine:
             spilled.epoch = None
             self._serials.discard(spilled.serial)
-            self._live -= spilled.disk_bytes
+        self._measure()
 
     def compact(self, *, at_once: bool = False) -> None:
         """
@@ -222,7 +222,7 @@ class Rows:
         Raises:
             Exception: whatever SQLite or the disk had to say.
         """
-        if at_once or (self._live * 4 < self.nbytes * 3 and self.nbytes > 1 << 20):
+        if self._free and (at_once or (self._free * 4 > self.nbytes and self.nbytes > 1 << 20)):
             self._require_ours()
             # One step frees one page, and `execute` takes one step of a statement without columns; a script is run to its end.
             self._cache._con.executescript(f"PRAGMA incremental_vacuum({2**30 if at_once else 4096})")  # noqa: SLF001 - diskcache has no public way
@@ -289,10 +289,10 @@ class Rows:
         ).digest()
 
     def _measure(self) -> None:
-        if self._fd is not None:
-            self.nbytes = self._files.fstat(self._fd).st_size
-        else:
-            self.nbytes = self._cache._sql("PRAGMA page_count").fetchone()[0] * 4096  # noqa: SLF001 - as above
+        pages: int = self._cache._sql("PRAGMA page_count").fetchone()[0]  # noqa: SLF001 - diskcache has no public way
+        free: int = self._cache._sql("PRAGMA freelist_count").fetchone()[0]  # noqa: SLF001 - as above
+        self.nbytes = pages * _PAGE
+        self._free = free * _PAGE
 
     def _require_ours(self) -> None:
         if not self._is_ours():
