@@ -38,6 +38,7 @@ _PHASES = ("init", "next", "invoke", "snapshot")
 _MOST_CLAIMS = 64  # more live processes than this in one environment are a mistake
 _MOST_STRIKES = 3  # crashes in a row without one completed invocation
 _SIGTERM_EARLY_MS = 100  # a SIGTERM this much before a deadline is still that deadline's
+_LOWEST_FD = 100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -136,10 +137,11 @@ class Claim:
     def write(self, phase: str, request_id: str = "", deadline_ms: int = 0) -> None:
         """Notes what the process does now (`init`, `next`, `invoke` or `snapshot`), in one write; never raises."""
         if self._fd >= 0:
+            what = b"%b %b %d\n" % (phase.encode(), request_id.encode(), deadline_ms)
             try:
-                os.pwrite(self._fd, b"%b %b %d\n" % (phase.encode(), request_id.encode(), deadline_ms), _WHAT)
+                os.pwrite(self._fd, what, _WHAT)
             except OSError:
-                self._reopen()
+                self._reopen(what)
 
     def answered(self) -> None:
         """Notes that an invocation was completed: what follows is no crash loop. Cheap after the first time."""
@@ -231,14 +233,15 @@ class Claim:
         try:
             os.pwrite(self._fd, who.encode().ljust(_WHAT), _WHO)
         except OSError:
-            self._reopen()
+            pass  # the next write of the phase opens it again, and then this field is written too
 
-    def _reopen(self) -> None:
+    def _reopen(self, what: bytes) -> None:
         # A handler that closes every descriptor closes ours, and the lock with it.
         self._fd = -1
         try:
-            fd = os.open(self._path + "/marker", _FILE, 0o600)
+            fd = _open(self._path)
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(fd, what, _WHAT)
         except OSError as error:
             self._notices.once("marker", f"The marker in {self._path} cannot be written any more: {error}.")
             return
@@ -263,7 +266,7 @@ def claim(tmp: str, *, environment: Environment, clock: Clock = SYSTEM_CLOCK, no
         for number in range(_MOST_CLAIMS):
             path = f"{root}/{number}"
             _private(path)
-            fd = os.open(path + "/marker", _FILE, 0o600)
+            fd = _open(path)
             try:
                 fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -280,6 +283,15 @@ def claim(tmp: str, *, environment: Environment, clock: Clock = SYSTEM_CLOCK, no
         "commits fail and resets look like cold starts. Point WARMSTATE_TMP at a directory that this user may write to."
     )
     return taken
+
+
+def _open(path: str) -> int:
+    """The marker in `path`, under a number that no program hands around: writing to somebody else's file would be worse."""
+    low = os.open(path + "/marker", _FILE, 0o600)
+    try:
+        return fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
+    finally:
+        os.close(low)  # before the lock is taken, which closing any descriptor would drop
 
 
 def _private(path: str) -> None:
