@@ -133,14 +133,18 @@ time.sleep(60)
     import json
 
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        *pids, _directory = json.loads(process.stdout.readline())
+        *pids, directory = json.loads(process.stdout.readline())
         assert family.state(pids[0]) == "T"
         process.send_signal(signal.SIGKILL)
     end = time.monotonic() + 10
     while any(family.state(pid) not in {"", "Z"} for pid in pids) and time.monotonic() < end:
         time.sleep(0.01)
 
+    while Path(directory).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
     assert [family.state(pid) for pid in pids if family.state(pid) not in {"", "Z"}] == []
+    assert not Path(directory).exists()
 
 
 def test_warden_killed_takes_everything_along():

@@ -145,7 +145,15 @@ class Warden:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MESSAGE_BYTES)
         with theirs:
             self._program = subprocess.Popen(  # noqa: ASYNC220 - the loop waits for it anyway; -I -S: nothing of the user's environment may change the warden
-                [sys.executable, "-I", "-S", WARDEN, str(theirs.fileno()), "isolate" if isolate else "plain"],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    WARDEN,
+                    str(theirs.fileno()),
+                    "isolate" if isolate else "plain",
+                    self._directory,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

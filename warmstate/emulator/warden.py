@@ -9,7 +9,8 @@ It exists so that nothing outlives the emulator:
 3. Each process it starts carries a parent-death signal, so killing the warden itself kills them too.
 4. A process that ended stays a zombie until the emulator says "forget": until then its process group's number cannot
    belong to a stranger, and the emulator may signal the group without asking.
-5. Its mount namespace holds each environment's /tmp; when the warden ends the kernel drops them.
+5. Its mount namespace holds each environment's /tmp; when the warden ends the kernel drops them. The directory that
+   they are mounted in is removed by whoever ends last.
 
 Being single-threaded, it may run Python between fork and exec, which the emulator may not.
 Messages are JSON, one a packet; stdout and stderr of a new process come with its "spawn" as two descriptors.
@@ -35,6 +36,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 MS_NOSUID, MS_NODEV = 2, 4
+MNT_DETACH = 2
 KEPT_MOUNT_FLAGS = 2 | 4 | 8  # nosuid, nodev, noexec: a user namespace may not drop them from a mount it remounts
 MESSAGE_BYTES = 1 << 20
 ORPHAN_TICK_MS = 2_000
@@ -167,8 +169,9 @@ def children() -> list[int]:
 class Warden:
     """The processes that were started and are not forgotten yet."""
 
-    def __init__(self, control: socket.socket, namespace: str | None) -> None:
+    def __init__(self, control: socket.socket, directory: str, namespace: str | None) -> None:
         self._control = control
+        self._directory = directory
         self._namespace = namespace  # why there is none, or None when there is one
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
@@ -186,6 +189,7 @@ class Warden:
                 pass
         finally:
             self._kill_all()
+            self._remove_files()
 
     def _serve(self) -> bool:
         for descriptor, _ in self._poll.poll(ORPHAN_TICK_MS):
@@ -236,7 +240,7 @@ class Warden:
             self._say(event="tmpfs", id=plan["id"], error=self._make_tmp(plan["path"], plan["bytes"]))
         elif order == "drop":
             try:
-                call("umount2", os.fsencode(plan["path"]), 2)  # MNT_DETACH
+                call("umount2", os.fsencode(plan["path"]), MNT_DETACH)
             except OSError:
                 pass
 
@@ -302,6 +306,14 @@ class Warden:
                 except ChildProcessError:
                     pass
 
+    def _remove_files(self) -> None:
+        """Remove the emulator's directory, which it could not if it was killed."""
+        from shutil import rmtree
+
+        for name in os.listdir(self._directory) if os.path.isdir(self._directory) else ():
+            libc.umount2(os.fsencode(os.path.join(self._directory, name)), MNT_DETACH)
+        rmtree(self._directory, ignore_errors=True)
+
     def _say(self, **message: object) -> None:
         try:
             self._control.send(json.dumps(message).encode())
@@ -310,7 +322,7 @@ class Warden:
 
 
 def main() -> None:
-    """Run as `python -I warden.py DESCRIPTOR ISOLATE`."""
+    """Run as `python -I -S warden.py DESCRIPTOR ISOLATE DIRECTORY`."""
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
@@ -323,7 +335,7 @@ def main() -> None:
             refusal = None
         except OSError as error:
             refusal = str(error)
-    Warden(control, refusal).run()
+    Warden(control, sys.argv[3], refusal).run()
 
 
 if __name__ == "__main__":
