@@ -1,0 +1,64 @@
+"""What the function understands of the events that wake it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from examples.timelapse.triggers import Wish, understand
+
+
+def s3_event(*keys: str, name: str = "ObjectCreated:Put"):
+    return {"Records": [{"eventSource": "aws:s3", "eventName": name, "s3": {"bucket": {"name": "b"}, "object": {"key": key}}} for key in keys]}
+
+
+def sqs_event(*bodies):
+    return {"Records": [{"messageId": f"m{number}", "eventSource": "aws:sqs", "body": json.dumps(body)} for number, body in enumerate(bodies)]}
+
+
+def test_s3_notification():
+    """Each created object is a doorbell; its id is its key."""
+    assert Wish({"frames/1.jpg": "frames/1.jpg", "frames/2.jpg": "frames/2.jpg"}) == understand(s3_event("frames/1.jpg", "frames/2.jpg"))
+
+
+def test_key_is_decoded_once():
+    """S3 encodes keys like a form: plus is a space, and an encoded percent sign stays one."""
+    (key,) = understand(s3_event("frames/a+b%2Bc%2520%C3%A4.jpg")).doorbells
+
+    assert "frames/a b+c%20ä.jpg" == key
+
+
+def test_removals_and_other_folders_ring_no_bell():
+    """Deleted objects, folders, and what the function writes itself are not photos."""
+    assert Wish() == understand(s3_event("frames/1.jpg", name="ObjectRemoved:Delete"))
+    assert Wish() == understand(s3_event("video/live.m3u8", "frames/", "elsewhere/frames/1.jpg"))
+
+
+def test_sqs_batch_has_the_ids_of_its_messages():
+    """What came through a queue can be left there, so its ids are those of the messages."""
+    wish = understand(sqs_event(s3_event("frames/1.jpg"), s3_event("frames/2.jpg"), {"Event": "s3:TestEvent"}))
+
+    assert Wish({"frames/1.jpg": "m0", "frames/2.jpg": "m1"}, queued=True) == wish
+
+
+def test_eventbridge_gives_keys_as_they_are():
+    """EventBridge's form of an S3 event does not encode the key."""
+    event = {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}, "object": {"key": "frames/a+b.jpg"}}}
+
+    assert Wish({"frames/a+b.jpg": "frames/a+b.jpg"}) == understand(event)
+    assert Wish({"frames/a+b.jpg": "m0"}, queued=True) == understand(sqs_event(event))
+
+
+def test_tick_and_finish():
+    """The clock's tick and the wish to finish are understood, directly too."""
+    assert Wish(tick=True) == understand({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}})
+    assert Wish(tick=True) == understand({"do": "tick"})
+    assert Wish(tick=True, finish=True) == understand({"do": "finish"})
+
+
+@pytest.mark.parametrize("event", [None, [], "text", {"hello": 1}, 7])
+def test_anything_else_is_an_error_that_says_what_came(event):
+    """An event of another kind points to a wrong configuration, and fails."""
+    with pytest.raises(ValueError, match="expected an event of S3, SQS or EventBridge"):
+        understand(event)
