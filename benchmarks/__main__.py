@@ -20,7 +20,7 @@ from benchmarks.platform.stub import platform_command
 from benchmarks.tables import write
 
 # In the order of docs/benchmarks.md; `benchmarks/questions/` has a module for each.
-QUESTIONS = ("summary", "warm-cycle", "cold-start", "memory", "thaw", "shutdown")
+QUESTIONS = ("summary", "warm-cycle", "cold-start", "memory", "thaw", "shutdown", "state")
 QUICK = Settings(rounds=1, scale=0.2)
 
 
