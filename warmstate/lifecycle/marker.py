@@ -289,9 +289,11 @@ def _open(path: str) -> int:
     """The marker in `path`, under a number that no program hands around: writing to somebody else's file would be worse."""
     low = os.open(path + "/marker", _FILE, 0o600)
     try:
-        return fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
-    finally:
-        os.close(low)  # before the lock is taken, which closing any descriptor would drop
+        high = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
+    except OSError:  # fewer descriptors are allowed
+        return low
+    os.close(low)  # before the lock is taken, which closing any descriptor would drop
+    return high
 
 
 def _private(path: str) -> None:
