@@ -23,11 +23,11 @@ from warmstate.warm.renewal import CLOSE_BUDGET, Renewal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from warmstate.warm.opened import Opened
     from collections.abc import Callable, Mapping
     from typing import Any, Protocol, TypeAlias
 
     from warmstate.lifecycle.events import Thaw
+    from warmstate.warm.opened import Opened
     from warmstate.warm.resource import AsyncResource, Resource
 
     class HasResources(Protocol):
