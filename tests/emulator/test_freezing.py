@@ -127,6 +127,7 @@ from warmstate.emulator import Emulator, Function
 emulator = Emulator()
 emulator.add(Function(name="t", handler="x", task_root={TASK_ROOT!r}, runtime=[sys.executable, "-c", {TICKER.replace("{DETACHED}", "True")!r}]))
 child = emulator.invoke("t", {{"sleep": 0.3}}).json()["child"]
+emulator.freeze()
 print(json.dumps([emulator.ps()[0].pid, child, emulator._service.warden.pid, emulator._service.warden.directory]), flush=True)
 time.sleep(60)
 """
