@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from warmstate.lifecycle.events import Thaw
     from warmstate.lifecycle.notices import Notices
     from warmstate.user_code import UserCode
+    from warmstate.warm.adoption import Adoption
     from warmstate.warm.backend import CommitBackend
     from warmstate.warm.resource import ResourcePool
     from warmstate.warm.spill import Spill
     from warmstate.warm.store import StateStore
-    from warmstate.warm.unit import Adoption, Ledger
+    from warmstate.warm.unit import Ledger
 
 __all__ = ["WarmParts"]
 

@@ -6,6 +6,8 @@ Units of work: what one hook, one flush or one invocation does to slots and tail
 2. Nothing in memory moves before the record is written. If that fails, the unit is still open and `rollback` is what remains.
 3. A flush within a unit is a savepoint: if it fails, its own changes go, and the unit goes on.
 4. What an earlier process committed is taken over whole or not at all.
+5. What only commits need is imported in `open`, and only where something commits: a handler without committed slots or
+   tails starts without it. Later imports of the same names find them loaded.
 """
 
 from __future__ import annotations
@@ -15,13 +17,7 @@ import _thread
 from warmstate.errors import CodecError, CommitError, LifecycleError
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
-from warmstate.warm.adoption import Adoption, adopt
-from warmstate.warm.annotations import Unresolved, annotation_of, argument_of
 from warmstate.warm.buffer import Buffer
-from warmstate.warm.codec import Codec, codec_for
-from warmstate.warm.commit_log import REMEMBERED_REQUESTS, Segment, record
-from warmstate.warm.committed import Cell, digest_of, is_fixed
-from warmstate.warm.compaction import Live, is_worth_it, rewrite
 from warmstate.warm.flushing import Flushing
 from warmstate.warm.memory_backend import MemoryBackend
 from warmstate.warm.slot import LEDGER_KEY, MISSING
@@ -32,13 +28,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from warmstate.lifecycle.events import Thaw
+    from warmstate.warm.adoption import Adoption
     from warmstate.warm.backend import CommitBackend
+    from warmstate.warm.codec import Codec
+    from warmstate.warm.commit_log import Segment
+    from warmstate.warm.committed import Cell
     from warmstate.warm.declarations import Declarations
+    from warmstate.warm.residents import Residents
     from warmstate.warm.slot import State
     from warmstate.warm.spill import Spill
     from warmstate.warm.tail import Tail
 
-__all__ = ["Adoption", "Ledger", "Savepoint"]
+__all__ = ["Ledger", "Savepoint"]
 
 _SLOW_ENCODING = 0.005
 """Seconds of encoding, for a value that had not changed, from which on the user is told once."""
@@ -110,11 +111,10 @@ class Ledger:
         self._deleted: set[str] = set()
         self._savepoints: list[Savepoint] = []
         self._flushing = Flushing(self, call)
-        self._residents: Any = None
-        if spill is not None and budget is not None:
-            from warmstate.warm.residents import Residents
-
-            self._residents = Residents(self, spill, budget)
+        self._is_worth_it: Callable[[int, Callable[[], int]], bool] | None = None
+        self._spill = spill
+        self._budget = budget
+        self._residents: Residents | None = None
         for tail in declarations.tails.values():
             self._buffers.append(self._make_buffer(tail))
         self._held[LEDGER_KEY] = self
@@ -124,13 +124,24 @@ class Ledger:
 
     # The life of a ledger.
 
-    def open(self) -> Adoption:
+    def open(self) -> Adoption | None:
         """
         Builds the codecs of committed slots and tails, and takes over what an earlier process committed.
+
+        Returns what became of that; None for a handler of which nothing commits.
 
         Raises:
             CodecError: A committed slot or tail has an annotation without a codec; the message names it.
         """
+        if not self.declarations.commits:
+            return None
+        # All that a commit needs is loaded here: it must not fail for want of a file descriptor.
+        from warmstate.warm.adoption import adopt
+        from warmstate.warm.committed import Cell
+        from warmstate.warm.compaction import is_worth_it
+
+        self._is_worth_it = is_worth_it
+
         for slot in self.declarations.slots.values():
             if slot.commits:
                 self._cells[slot.name] = Cell(len(self._cells), slot, self.codec_of(slot.name))
@@ -138,8 +149,6 @@ class Ledger:
             if tail.commits:
                 self._item_codecs[tail.name] = self.codec_of(tail.name, items=True)
                 self.segments[tail.name] = []
-        if not self.table():
-            return Adoption()
         adoption = adopt(
             self, self.backend, self._cells, {buffer.tail.name: buffer for buffer in self._buffers}, self._item_codecs
         )
@@ -330,11 +339,16 @@ class Ledger:
     def settle(self) -> None:
         """After the answer: rewrites a journal that is mostly outdated, and spills what is over the budget. Never raises for disks."""
         with self._lock:
-            if self.unit is None and is_worth_it(self.backend.size, self._live_bytes):
+            outdated = self._is_worth_it
+            if outdated is not None and self.unit is None and outdated(self.backend.size, self._live_bytes):
                 try:
                     self._rewrite()
                 except CommitError as error:
                     self.notices.once("compaction", f"The journal keeps outdated commits for now: {error}")
+            if self._residents is None and self._spill is not None and self._budget is not None:
+                from warmstate.warm.residents import Residents  # after the first answer: nobody waits for it
+
+                self._residents = Residents(self, self._spill, self._budget)
             if self._residents is not None:
                 self._residents.settle(self._buffers)
 
@@ -382,6 +396,9 @@ class Ledger:
 
     def codec_of(self, name: str, *, items: bool = False) -> Codec[Any]:
         """The codec of a slot, or of a list of a tail's items."""
+        from warmstate.warm.annotations import Unresolved, annotation_of, argument_of
+        from warmstate.warm.codec import codec_for
+
         owner = self.declarations.owners[name]
         around = self.declarations.locals.get(owner, {})
         try:
@@ -412,6 +429,8 @@ class Ledger:
         return buffer
 
     def _load_committed(self, cell: Cell) -> Any:
+        from warmstate.warm.committed import is_fixed
+
         name = cell.slot.name
         for savepoint in reversed(self._savepoints):
             if name in savepoint.values:
@@ -428,6 +447,8 @@ class Ledger:
     def _stage(self, cell: Cell, value: Any, entries: list[Any], parts: list[Any], changed: list[Any]) -> None:
         if cell.fixed and value is cell.value and cell.slot.name not in self._deleted:
             return
+        from warmstate.warm.committed import digest_of
+
         began = self.clock.monotonic()
         buffers = self.encode_cell(cell, value)
         digest = digest_of(buffers)
@@ -448,6 +469,10 @@ class Ledger:
 
     def _stage_tails(self, entries: list[Any], parts: list[Any]) -> list[tuple[Buffer[Any], Segment]]:
         added: list[tuple[Buffer[Any], Segment]] = []
+        if not self._item_codecs:
+            return added
+        from warmstate.warm.commit_log import Segment
+
         for number, (name, codec) in enumerate(self._item_codecs.items(), len(self._cells)):
             buffer = next(known for known in self._buffers if known.tail.name == name)
             if not buffer.changed():
@@ -482,6 +507,8 @@ class Ledger:
         changed: list[tuple[Cell, Any, list[int], bytes]],
         added: list[tuple[Buffer[Any], Segment]],
     ) -> None:
+        from warmstate.warm.commit_log import REMEMBERED_REQUESTS, record
+
         backend = self.backend
         if backend.lost or not self.table_is_written:
             self._rewrite()
@@ -521,8 +548,11 @@ class Ledger:
         self.segments[buffer.tail.name] = kept
 
     def _apply(self, changed: list[tuple[Cell, Any, list[int], bytes]]) -> None:
-        for cell, value, _, digest in changed:
-            cell.value, cell.digest, cell.fixed = value, digest, is_fixed(value)
+        if changed:
+            from warmstate.warm.committed import is_fixed
+
+            for cell, value, _, digest in changed:
+                cell.value, cell.digest, cell.fixed = value, digest, is_fixed(value)
         for name, cell in self._cells.items():
             value = self._held.get(name, MISSING)
             if value is not MISSING:
@@ -546,6 +576,8 @@ class Ledger:
         return cells + sum(sum(segment.lengths) for segments in self.segments.values() for segment in segments)
 
     def _rewrite(self) -> None:
+        from warmstate.warm.compaction import Live, rewrite
+
         known = {buffer.tail.name: buffer.flushed_ids() for buffer in self._buffers if buffer.tail.commits}
         live = Live(self.identity, self.generation, self.tenant, self.table(), self.requests, known)
         rewrite(self.backend, live, self._cells, self.segments, self.encode_cell)
