@@ -21,11 +21,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NativeTransport", "Reply", "parse_address"]
+__all__ = ["MOST_STALL", "NativeTransport", "Reply", "parse_address"]
 
 _MOST_HEAD = 256 * 1024
 _RECEIVE = 64 * 1024
-_MOST_STALL = 10.0
+MOST_STALL = 10.0
 """Seconds without a byte, once an answer has begun or is due at once, after which the connection counts as lost."""
 _USER_AGENT = "warmstate/0.1"
 
@@ -105,7 +105,7 @@ class NativeTransport:
         self._poll = select.poll()
 
     def __repr__(self) -> str:
-        return f"<NativeTransport to {self._host}:{self._port}{', connected' if self._socket else ''}>"
+        return f"<{type(self).__name__} to {self._host}:{self._port}{', connected' if self._socket else ''}>"
 
     def get(self, request: Request, on_beat: Callable[[], None] | None = None) -> Reply:
         """
@@ -297,8 +297,8 @@ class NativeTransport:
     def _stalled(self, seconds: float) -> float:
         """One more beat without a byte where bytes are due; counted in beats, since clocks run on while frozen."""
         seconds += self._seconds
-        if seconds > _MOST_STALL:
-            raise TransportError(f"The Runtime API sent nothing for {_MOST_STALL:.0f} s in the middle of an answer.")
+        if seconds > MOST_STALL:
+            raise TransportError(f"The Runtime API sent nothing for {MOST_STALL:.0f} s in the middle of an answer.")
         return seconds
 
     def _read(

@@ -1,7 +1,7 @@
 """
 The Runtime API over `requests`, for those who want a well-known client there (`WARMSTATE_TRANSPORT=requests`).
 
-1. The platform lives in this sandbox: no proxy, no .netrc, no redirects, no compressed bodies, no timeouts, no retries.
+1. The platform lives in this sandbox: no proxy, no .netrc, no redirects, no compressed bodies, no retries.
 2. The wait for an event happens on the connection's socket, in slices, so that beats and SIGTERM work as in the native one.
 3. Streamed answers and the silent extension take the native transport: urllib3 sends no trailers.
 """
@@ -20,7 +20,7 @@ from urllib3.util import Retry
 
 from warmstate.errors import TransportError
 from warmstate.hosts.http11 import body_length
-from warmstate.hosts.transport import NativeTransport, Reply
+from warmstate.hosts.transport import MOST_STALL, NativeTransport, Reply
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ __all__ = ["RequestsTransport"]
 class RequestsTransport(NativeTransport):
     """The same calls as `NativeTransport`; `get` and `post` go through one `requests.Session`."""
 
-    __slots__ = ("_session", "_url", "_used", "_waiting")
+    __slots__ = ("_patient", "_session", "_url", "_used", "_waiting")
 
     def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
         super().__init__(runtime_api, beat=beat)
@@ -44,11 +44,13 @@ class RequestsTransport(NativeTransport):
         self._url = f"http://{host}:{self._port}{self._prefix}"
         self._used = False
         self._waiting: Callable[[], None] | None = None
+        self._patient = False
         self._session = self._make_session()
 
     def get(self, request: Request, on_beat: Callable[[], None] | None = None) -> Reply:
         """Send a request without a body and wait for its reply; as `NativeTransport.get`."""
         self._waiting = on_beat
+        self._patient = True
         try:
             kept, self._used = self._used, True
             try:
@@ -61,6 +63,7 @@ class RequestsTransport(NativeTransport):
             raise _as_transport_error(closed.__cause__ or closed) from closed
         finally:
             self._waiting = None
+            self._patient = False
 
     def post(self, request: Request) -> Reply:
         """Send a request with its body once and read the reply; as `NativeTransport.post`."""
@@ -89,7 +92,8 @@ class RequestsTransport(NativeTransport):
                 data=request.body if request.method == "POST" else None,
                 allow_redirects=False,
                 stream=True,
-                timeout=None,
+                # From the first byte of an event on, and for the reply to a post; the wait for an event is before it.
+                timeout=(None, MOST_STALL),
             ) as response:
                 return _read(response.status_code, response.raw)
         except TransportError:
@@ -100,7 +104,7 @@ class RequestsTransport(NativeTransport):
             if "RemoteDisconnected" in repr(error) or "ConnectionResetError" in repr(error):
                 raise _ClosedBeforeReply from error
             raise _as_transport_error(error) from error
-        except (requests.RequestException, HTTPError, HTTPException, OSError) as error:
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             self.close()
             raise _as_transport_error(error) from error
         except BaseException:
@@ -117,12 +121,13 @@ class RequestsTransport(NativeTransport):
         return session
 
     def _wait(self, connection: HTTPConnection) -> None:
-        if self._waiting is None or connection.sock is None:
+        if not self._patient or connection.sock is None:
             return
         poll = select.poll()
         poll.register(connection.sock, select.POLLIN)
         while not poll.poll(self._seconds * 1000.0):
-            self._waiting()
+            if self._waiting is not None:
+                self._waiting()
 
 
 class _ClosedBeforeReply(Exception):
@@ -153,7 +158,9 @@ class _Adapter(HTTPAdapter):
 
 def _read(status: int, raw: BaseHTTPResponse) -> Reply:
     headers: dict[str, str] = {name.lower(): value for name, value in raw.headers.items()}
-    body_length(status, headers)  # refuses what can be read in two ways
+    if body_length(status, headers) > MAX_EVENT_BYTES:
+        raw.close()
+        return Reply(status, headers, b"", too_large=True)
     body = raw.read(MAX_EVENT_BYTES + 1, decode_content=False)
     if len(body) > MAX_EVENT_BYTES:
         raw.close()
