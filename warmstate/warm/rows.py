@@ -122,8 +122,13 @@ class Rows:
             files.mkdir(directory, 0o700)
             files.mkdir(place, 0o700)
         database = os.path.join(place, diskcache.core.DBNAME)
+        self._fd: int | None = None
+        self._identity = (0, 0)
+        self._cache: Any = _OneConnection.__new__(_OneConnection)
         try:
-            self._cache: Any = _OneConnection(
+            # Apart from making it: where this fails, the connection must still be closed.
+            _OneConnection.__init__(
+                self._cache,
                 place,
                 disk=SealedDisk,
                 eviction_policy="none",
@@ -144,6 +149,9 @@ class Rows:
             self._identity = (status.st_dev, status.st_ino)
             self._fd = _descriptor_of(self._identity)
             self.nbytes = status.st_size
+        except BaseException:
+            self.close()
+            raise
         finally:
             _remove(files, database)
             _remove_directory(place)
@@ -244,16 +252,25 @@ class Rows:
         return False
 
     def close(self) -> None:
-        """End the connection, and the database with it."""
+        """End the connection, and the database with it; safe to repeat."""
         self._serials.clear()
+        connection: sqlite3.Connection | None = self._cache.__dict__.get("_connection")
+        if connection is None:
+            return
         # A connection whose descriptor now belongs to somebody else must not close it: it is left to the end of the process.
         if self._is_ours():
             try:
-                self._cache._con.close()  # noqa: SLF001 - diskcache has no public way
+                connection.close()
             except sqlite3.Error:
                 pass
         else:
-            _ABANDONED.append(self._cache)
+            _ABANDONED.append(connection)
+
+    def __del__(self) -> None:
+        try:
+            self.close()
+        except Exception:  # noqa: BLE001 - at the end of the interpreter anything may be gone already
+            pass
 
     def _frame(self, spilled: Spilled, buffers: Sequence[Buffer]) -> bytes:
         body = b"".join(buffers)
@@ -309,7 +326,7 @@ class Rows:
 
 
 _ABANDONED: list[Any] = []
-"""Caches whose descriptor was taken over: kept, because collecting one closes a descriptor that is somebody else's now."""
+"""Connections whose descriptor was taken over: kept, because collecting one closes a descriptor that is somebody else's now."""
 
 
 def _remove(files: Files, path: str) -> None:

@@ -28,6 +28,7 @@ _NODES = 2_000
 """So many objects are looked at in one value at most: about a quarter of a millisecond."""
 _FEWEST = 8  # items looked at in a container, if it has so many
 _DEEPEST = 60
+_ATTRIBUTES_BYTES = 104 if sys.version_info < (3, 11) else 0  # before, each object had a dictionary with shared keys
 _UNSEEN = 64  # bytes assumed for an object that was not looked at any more
 _ITERABLE = frozenset((list, tuple, set, frozenset))
 _MALLOC_STEP = 16  # both of CPython's allocators round up to this
@@ -96,8 +97,10 @@ class _Walk:
             total += self._sampled(value, len(value), share)
         attributes: dict[str, Any] | None = getattr(value, "__dict__", None)
         if attributes is not None and type(attributes) is dict:
-            # The names are the class's, and CPython keeps the values in a compact array: no dictionary of their own.
-            total += 8 * len(attributes) + self._sampled(attributes.values(), len(attributes), share)
+            # The names are the class's, and CPython keeps the values in a compact array.
+            total += (
+                _ATTRIBUTES_BYTES + 8 * len(attributes) + self._sampled(attributes.values(), len(attributes), share)
+            )
         for base in mro:
             slots: Any = base.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
