@@ -33,6 +33,10 @@ _REMEMBERED = 1000
 """How many decided keys are kept, to tell a photo that came too late from an event that came twice."""
 
 
+_HEAVY = 48 << 20
+"""Bytes of photos that wait for a whole chunk; with more, a part of one is committed."""
+
+
 class Encoded(NamedTuple):
     """A photo and its frame, or why it has none."""
 
@@ -123,8 +127,7 @@ class Video:
         """
         Commits the settled photos and gives how many of `tail` are decided from the front.
 
-        A tail that is full is cut on the grid of whole chunks; one that is flushed for another reason gives all it can.
-        `ended` marks the video as complete.
+        Chunks are whole, unless photos wait for too long or take too much memory. `ended` marks the video as complete.
         """
         while True:
             line = self._audited(bucket, self.line_up(tail))
@@ -133,8 +136,8 @@ class Video:
                 count = sum(1 for photo, encoded in zip(line, self.encoded, strict=False) if photo.key == encoded.key)
             else:
                 self.encode(line[:settled])
-                full = not ended and len(tail) >= self._options.flush_every + self._options.settle
-                count = self._on_grid() if full and not self._aged(line[:1]) else settled
+                urgent = ended or self._aged(line[:1]) or sum(len(photo.jpeg) for photo in line) > _HEAVY
+                count = settled if urgent else self._on_grid()
             try:
                 self._commit(bucket, count, ended=ended)
                 break

@@ -4,7 +4,8 @@ When tails are flushed, and what a flush that fails means.
 1. A batch leaves its tail when the unit of work around the flush commits; outside of one, each batch is a unit of its own.
 2. Reached bounds flush full batches and leave the rest; age, a near deadline and the end flush everything.
 3. A failed flush changes nothing and pauses its tail; the pauses double, and shutdown and an explicit flush ignore them.
-4. A flush that finishes only part of a batch has its reasons: it is asked again when the tail is due next.
+4. A flush that finishes only part of a batch has its reasons, and is no failure: it is asked again when the tail is due
+   next, and if it finished nothing, a second later at the earliest.
 """
 
 from __future__ import annotations
@@ -82,12 +83,12 @@ class Flushing:
                 while waiting > 0 and (everything or buffer.is_due()):
                     offered, count = self._write_batch(buffer)
                     waiting -= count
+                    buffer.failures = 0
+                    buffer.retry_at = None
                     if count < offered:
                         if count == 0:
                             self._pause(buffer)
                         break
-                    buffer.failures = 0
-                    buffer.retry_at = None
             finally:
                 self._running.remove(buffer)
 
