@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -234,15 +233,15 @@ def test_every_verb_has_help():
         assert verbs[name].description
 
 
-def test_help_is_quick():
-    """`warmstate --help` takes less than 80 ms more than the interpreter alone; the best of several runs counts."""
+def test_help_loads_nothing_heavy():
+    """`warmstate --help` stays quick because it loads neither the emulator nor an HTTP client; times are for benchmarks."""
+    script = (
+        "import sys, contextlib\n"
+        "from warmstate.cli.main import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    main(['--help'])\n"
+        "print(sorted({'asyncio', 'attr', 'h11', 'requests', 'urllib3', 'json', 'warmstate.emulator'} & set(sys.modules)))\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
 
-    def best(*arguments):
-        times = []
-        for _ in range(7):
-            begun = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
-            times.append(time.perf_counter() - begun)
-        return min(times)
-
-    assert best("-m", "warmstate.cli.main", "--help") - best("-c", "pass") < 0.080
+    assert shown.stdout.endswith("\n[]\n"), shown.stdout[-300:]
