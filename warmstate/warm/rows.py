@@ -126,8 +126,10 @@ class Rows:
         self._identity = (0, 0)
         self._cache: Any = _OneConnection.__new__(_OneConnection)
         try:
-            # Apart from making it: where this fails, the connection must still be closed.
-            _OneConnection.__init__(
+            begin: Any = (
+                _OneConnection.__init__
+            )  # apart from making it: where this fails, the connection is closed below
+            begin(
                 self._cache,
                 place,
                 disk=SealedDisk,
