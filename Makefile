@@ -66,12 +66,8 @@ timelapse: $(READY) ## the main job; PHOTOS=300 RATE=30 PHOTOS_FROM=folder chang
 	$(BIN)/python -m examples.timelapse $(TIMELAPSE_OPTIONS)
 
 .PHONY: bench
-bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of the README
-	$(BIN)/python -m benchmarks
-
-.PHONY: bench-timelapse
-bench-timelapse: $(READY) ## what one photo costs as the video grows
-	$(BIN)/python -m benchmarks timelapse
+bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of the README; QUESTION=cold-start asks one
+	$(BIN)/python -m benchmarks $(QUESTION)
 
 .PHONY: counts
 counts: $(READY) ## instructions of the hot and the cold path against the stored ones; ACCEPT='reason' stores them

@@ -62,7 +62,9 @@ def answer(question: str, settings: Settings, *, written: bool) -> None:
     text = "\n\n".join([*(table.markdown() for table in tables), machine])
     print(f"\n{text}\n", flush=True)
     if written:
-        write(question, text, "README.md" if question == "summary" else "docs/benchmarks.md")
+        write(f"benchmark: {question}", text, "docs/benchmarks.md")
+        if question == "summary":
+            write("benchmarks", text, "README.md")
 
 
 if __name__ == "__main__":

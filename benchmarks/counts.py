@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.events import records
 from benchmarks.peers import EVERYTHING, FUNCTION, MEMORY_SLOT, Unavailable
@@ -25,7 +25,7 @@ from benchmarks.platform.stub import run
 if TYPE_CHECKING:
     from benchmarks.peers import Peer
 
-__all__ = ["TOLERANCE", "accept", "compare", "count", "interpreter", "main", "stored"]
+__all__ = ["TOLERANCE", "accept", "accepted", "compare", "count", "interpreter", "main", "stored"]
 
 STORED = Path(__file__).parent / "counts.json"
 TOLERANCE = 0.03
@@ -37,10 +37,16 @@ def interpreter() -> str:
     return f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}, {platform.machine()}"
 
 
-def stored() -> dict[str, dict[str, object]]:
-    """Everything that was accepted, by interpreter."""
-    accepted: dict[str, dict[str, object]] = json.loads(STORED.read_text())
-    return accepted
+def stored() -> dict[str, dict[str, Any]]:
+    """Everything that was accepted, by interpreter: when, why, and the instructions."""
+    entries: dict[str, dict[str, Any]] = json.loads(STORED.read_text()) if STORED.exists() else {}
+    return entries
+
+
+def accepted() -> dict[str, int] | None:
+    """The counts that were last accepted for this interpreter, or None."""
+    entry = stored().get(interpreter())
+    return None if entry is None else entry["instructions"]
 
 
 def count() -> dict[str, int]:
@@ -97,24 +103,20 @@ def life(peer: Peer, invocations: int) -> int:
     return max(totals)
 
 
-def compare(counted: dict[str, int], accepted: dict[str, int]) -> list[str]:
+def compare(counted: dict[str, int], before: dict[str, int]) -> list[str]:
     """A sentence for every count that grew by more than the tolerance."""
     return [
-        f"{name}: {now:,} instructions, {now / accepted[name] - 1:+.1%} against {accepted[name]:,}"
+        f"{name}: {now:,} instructions, {now / before[name] - 1:+.1%} against {before[name]:,}"
         for name, now in counted.items()
-        if name in accepted and now > accepted[name] * (1 + TOLERANCE)
+        if name in before and now > before[name] * (1 + TOLERANCE)
     ]
 
 
 def accept(counted: dict[str, int], reason: str) -> None:
     """Store the counts of today with the reason why they are as they are."""
-    accepted = stored() if STORED.exists() else {}
-    accepted[interpreter()] = {
-        "reason": reason,
-        "accepted": f"{datetime.now(timezone.utc):%Y-%m-%d}",
-        "instructions": counted,
-    }
-    STORED.write_text(json.dumps(accepted, indent=2, sort_keys=True) + "\n")
+    today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    entries = {**stored(), interpreter(): {"accepted": today, "reason": reason, "instructions": counted}}
+    STORED.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
 
 
 def main(*, accept_because: str | None) -> int:
@@ -130,13 +132,12 @@ def main(*, accept_because: str | None) -> int:
         accept(counted, accept_because)
         print(f"stored for {interpreter()}")
         return 0
-    entry = stored().get(interpreter())
-    if entry is None:
+    before = accepted()
+    if before is None:
         print(
             f"nothing to compare with: no counts are stored for {interpreter()}; `make counts ACCEPT='reason'` stores these"
         )
         return 0
-    instructions: dict[str, int] = entry["instructions"]  # type: ignore[assignment] # the file holds what accept() wrote
-    grown = compare(counted, instructions)
+    grown = compare(counted, before)
     print("\n".join(grown) if grown else f"none grew by more than {TOLERANCE:.0%}")
     return 1 if grown else 0

@@ -70,7 +70,7 @@ def ratio(figure: Figure) -> str:
     return f"{figure.median:.2f} ({figure.low:.2f}–{figure.high:.2f})"
 
 
-def write(question: str, text: str, document: str) -> None:
-    """Put the answer to a question between its markers in a document of the repository."""
+def write(marker: str, text: str, document: str) -> None:
+    """Put the answer to a question between two markers of that name in a document of the repository."""
     path = ROOT / document
-    path.write_text(replace_between(path.read_text(), f"benchmark: {question}", text))
+    path.write_text(replace_between(path.read_text(), marker, text))

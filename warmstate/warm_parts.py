@@ -302,10 +302,10 @@ class WarmParts:
         return self._spill
 
     def _memory_budget(self) -> int:
-        from warmstate.warm.amounts import parse_bytes
-
         assert self._handler is not None  # only the handler's own store asks
         wanted = self._handler.store_budget
         if isinstance(wanted, float):
             return int((self._environment.memory_mb or _MEMORY_WITHOUT_LIMIT) * 1024 * 1024 * wanted)
+        from warmstate.warm.amounts import parse_bytes
+
         return parse_bytes(wanted)

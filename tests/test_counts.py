@@ -1,0 +1,30 @@
+"""The hot and the cold path do not grow unnoticed: instructions are counted, because times are too noisy to guard with."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks import counts
+from benchmarks.peers import Unavailable
+
+pytestmark = [pytest.mark.process, pytest.mark.peer]
+
+
+def test_no_path_grew() -> None:
+    """No count is more than three per cent above the one that was last accepted for this interpreter."""
+    accepted = counts.accepted()
+    if accepted is None:
+        pytest.skip(f"no counts are stored for {counts.interpreter()}")
+    try:
+        counted = counts.count()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+    assert [] == counts.compare(counted, accepted)
+
+
+def test_growth_beyond_the_tolerance_is_named() -> None:
+    """A path that grew by four per cent is reported with both counts; one that grew by two is not."""
+    grown = counts.compare({"hot": 104_000, "cold": 1_020_000}, {"hot": 100_000, "cold": 1_000_000})
+
+    assert ["hot: 104,000 instructions, +4.0% against 100,000"] == grown
