@@ -124,12 +124,10 @@ class Rows:
         database = os.path.join(place, diskcache.core.DBNAME)
         self._fd: int | None = None
         self._identity = (0, 0)
-        self._cache: Any = _OneConnection.__new__(_OneConnection)
+        kind: Any = _OneConnection
+        self._cache: Any = kind.__new__(kind)
         try:
-            begin: Any = (
-                _OneConnection.__init__
-            )  # apart from making it: where this fails, the connection is closed below
-            begin(
+            kind.__init__(  # apart from making it: where this fails, the connection is closed below
                 self._cache,
                 place,
                 disk=SealedDisk,
