@@ -107,7 +107,7 @@ class Timelapse(StatefulHandler):
             self.warm_video.refresh(self.bucket)  # another instance may have gone on meanwhile
 
     def after_response(self, context: Context) -> None:
-        if OPTIONS.publish_every:
+        if OPTIONS.publish_every and self.warm_video is not None:
             try:
                 self.publisher.publish(self.bucket, self.video.manifest, at_least=OPTIONS.publish_every)
             except Conflict:

@@ -1,0 +1,262 @@
+"""What only a real server shows: lost answers, the server's own notifications, and how long a shutdown takes."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import queue
+import selectors
+import socket
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import pytest
+
+from examples.timelapse import manifest as manifests
+from examples.timelapse.bucket import ABSENT, Conflict
+from examples.timelapse.s3 import S3Bucket
+from examples.timelapse.studio.camera import s3_event
+from examples.timelapse.studio.verify import examine
+from warmstate.emulator import Emulator, Function
+
+from .conftest import ACCESS, Seaweed, find_weed
+from .test_video import Editor, key, make_options
+
+pytestmark = pytest.mark.process
+ROOT = str(Path(__file__).parents[3])
+
+
+class Cutter:
+    """A road to a server on which the answer to a request can get lost, or the request itself."""
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.lose: str | None = None
+        """"answer" or "request": what the next connection that is used loses."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._target) as server, selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, server)
+            selector.register(server, selectors.EVENT_READ, client)
+            while True:
+                for ready, _ in selector.select():
+                    way = "request" if ready.fileobj is client else "answer"
+                    try:
+                        data = ready.fileobj.recv(1 << 16)
+                    except OSError:
+                        return
+                    if not data:
+                        return
+                    if self.lose == way:
+                        self.lose = None
+                        return
+                    ready.data.sendall(data)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def cutter(seaweed):
+    cutter = Cutter(int(seaweed.url.rpartition(":")[2]))
+    yield cutter
+    cutter.close()
+
+
+@pytest.fixture
+def distant(cutter, aws):
+    """A bucket at the other end of the cutter's road, with its connections open."""
+    bucket = S3Bucket("tests", os.urandom(6).hex(), endpoint_url=cutter.url)
+    bucket.put("open", b"", match=None)
+    yield bucket
+    bucket.close()
+
+
+class TestLostAnswers:
+    def test_own_commit_is_recognised(self, distant, cutter):
+        """A conditional write whose answer is lost has happened, and is not reported as a conflict with itself."""
+        first = distant.put("m", b"1", match=ABSENT)
+        cutter.lose = "answer"
+        second = distant.put("m", b"2", match=first)
+
+        assert cutter.lose is None
+        assert (b"2", second) == distant.get("m")
+        assert second != first
+
+    def test_lost_request_is_sent_again(self, distant, cutter):
+        """A request that never arrived changes nothing, so it is sent once more."""
+        first = distant.put("m", b"1", match=ABSENT)
+        cutter.lose = "request"
+        second = distant.put("m", b"2", match=first)
+
+        assert cutter.lose is None
+        assert (b"2", second) == distant.get("m")
+
+    def test_somebody_elses_commit_stays_a_conflict(self, distant, cutter, seaweed):
+        """When the answer is lost and another writer was faster, the loser is told."""
+        first = distant.put("m", b"1", match=ABSENT)
+        other = S3Bucket("tests", distant._prefix, endpoint_url=seaweed.url)
+        other.put("m", b"theirs", match=first)
+        cutter.lose = "answer"
+
+        with pytest.raises(Conflict):
+            distant.put("m", b"ours", match=first)
+        assert b"theirs" == distant.get("m")[0]
+        other.close()
+
+    @pytest.mark.parametrize("way", ["answer", "request"])
+    def test_a_video_made_over_a_bad_line_is_whole(self, distant, cutter, photos, way):
+        """Every few requests something is lost, and the video has each photo once."""
+        for number in range(40):
+            distant.put(key(number), photos[number], match=None)
+        editor = Editor(distant, make_options(flush_every=5))
+        for number in range(40):
+            if number % 3 == 0:
+                cutter.lose = way
+            editor.ring(number)
+
+        assert list(range(40)) == editor.finish()
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator(port=0) as emulator:
+        yield emulator
+
+
+def function(seaweed: Seaweed, bucket: str, **environment: str) -> Function:
+    return Function(
+        name="timelapse",
+        handler="examples.timelapse.handler.Timelapse",
+        task_root=ROOT,
+        environment={"BUCKET": bucket, "AWS_ENDPOINT_URL_S3": seaweed.url, "WIDTH": "320", "HEIGHT": "180", "AWS_SESSION_TOKEN": ""} | ACCESS | environment,
+        timeout=60,
+        max_instances=1,
+    )
+
+
+class Doorbells(http.server.BaseHTTPRequestHandler):
+    """Takes SeaweedFS's notifications and gives them the form that S3's have."""
+
+    def do_POST(self) -> None:
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.heard.put(told)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_driven_by_the_servers_own_notifications(tmp_path, emulator, photos, aws):
+    """A photo is put, the server itself tells of it, the function runs: nobody else rings the bell."""
+    ears = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Doorbells)
+    ears.daemon_threads = True
+    ears.heard = queue.Queue()
+    listening = threading.Thread(target=ears.serve_forever)
+    listening.start()
+    config = f"""
+[notification.webhook]
+enabled = true
+endpoint = "http://127.0.0.1:{ears.server_address[1]}/"
+event_types = ["create"]
+path_prefixes = ["/buckets/cam/frames"]
+"""
+    server = Seaweed(find_weed(), tmp_path / "weed", config=config)
+    try:
+        server.make_bucket("cam")
+        emulator.add(function(server, "s3://cam", FLUSH_EVERY="5"))
+        bucket = S3Bucket("cam", endpoint_url=server.url)
+        rung = []
+        for number in range(25):
+            bucket.put(key(number), photos[number], match=None)
+            while True:
+                told = ears.heard.get(timeout=60)
+                name = told["key"].removeprefix("/buckets/cam/")
+                if name.endswith(".jpg"):
+                    break
+            rung.append(name)
+            answer = emulator.invoke("timelapse", s3_event(quote_plus(name), len(photos[number])))
+            assert answer.function_error is None, answer.log_tail
+        assert emulator.invoke("timelapse", {"do": "finish"}).function_error is None
+        found = examine(bucket.get("video/timelapse.mp4")[0])
+
+        assert sorted(rung) == sorted(key(number) for number in range(25))
+        assert found.is_sound, found
+        assert list(range(25)) == found.numbers
+        bucket.close()
+    finally:
+        ears.shutdown()
+        listening.join()
+        ears.server_close()
+        server.stop()
+
+
+def test_shutdown_commits_the_tail_within_the_budget(emulator, seaweed, aws):
+    """SIGTERM to the end of the process: the tail of 59 frames of 720p, less what must settle, is committed within 300 ms."""
+    from examples.timelapse.studio.sky import Sky
+
+    sky = Sky()
+    jpegs = [sky.photo(number) for number in range(59)]
+    took = []
+    for _ in range(3):
+        prefix = f"shutdown-{os.urandom(4).hex()}"
+        bucket = S3Bucket("tests", prefix, endpoint_url=seaweed.url)
+        emulator.add(function(seaweed, f"s3://tests/{prefix}", FLUSH_EVERY="60", WIDTH="1280", HEIGHT="720"))
+        for number, jpeg in enumerate(jpegs):
+            bucket.put(key(number), jpeg, match=None)
+            assert emulator.invoke("timelapse", s3_event(key(number), len(jpeg))).function_error is None
+        since = emulator.events.last_id
+        began = time.monotonic()
+        emulator.spindown()
+        took.append(time.monotonic() - began)
+        report = emulator.events.wait("warmstate.shutdown", after=since)
+        manifest = manifests.from_text(bucket.get(manifests.KEY)[0].decode())
+
+        assert 59 - 8 == manifest.frames, report
+        bucket.close()
+
+    assert min(took) < 0.3, took
+
+
+def test_queue_keeps_what_is_not_in_the_video(emulator, seaweed, aws, photos):
+    """With a queue in front, messages whose photos are not in the video yet are left there, and taken off once they are."""
+    prefix = f"queue-{os.urandom(4).hex()}"
+    bucket = S3Bucket("tests", prefix, endpoint_url=seaweed.url)
+    emulator.add(function(seaweed, f"s3://tests/{prefix}", FLUSH_EVERY="5", SETTLE="2"))
+    waiting: dict[str, int] = {}
+
+    def deliver() -> None:
+        records = [
+            {"messageId": id, "eventSource": "aws:sqs", "body": json.dumps(s3_event(key(number), 1))} for id, number in waiting.items()
+        ]
+        answer = emulator.invoke("timelapse", {"Records": records})
+        assert answer.function_error is None, answer.log_tail
+        kept = {failure["itemIdentifier"] for failure in answer.json()["batchItemFailures"]}
+        for id in set(waiting) - kept:
+            del waiting[id]
+
+    for number in range(12):
+        bucket.put(key(number), photos[number], match=None)
+        waiting[f"message-{number}"] = number
+        deliver()
+        frames = manifests.from_text(bucket.get(manifests.KEY)[0].decode()).frames if bucket.etag(manifests.KEY) else 0
+
+        assert list(range(frames, number + 1)) == sorted(waiting.values())
+    assert frames == 10
+    bucket.close()
