@@ -16,8 +16,9 @@ from __future__ import annotations
 import _thread
 import os
 import sys
-import time
 from fcntl import F_DUPFD_CLOEXEC, fcntl
+from os import fstat as _fstat, write as _write
+from time import gmtime as _gmtime, strftime as _strftime
 
 from warmstate._typing import cast
 from warmstate.context import current
@@ -182,7 +183,7 @@ class Log:
         if seconds is None:
             seconds = self._clock.wall()
         milliseconds = int(seconds * 1000)
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03d}Z"
+        return _strftime("%Y-%m-%dT%H:%M:%S", _gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03d}Z"
 
     def _write(self, data: bytes) -> None:
         try:
@@ -190,7 +191,7 @@ class Log:
             if self._fd is None or _identity(self._fd) != self._identity:
                 self._fd = self._found_again()
             while data:
-                data = data[os.write(self._fd, data) :]
+                data = data[_write(self._fd, data) :]
         except OSError:
             self.dropped += 1
 
@@ -363,7 +364,7 @@ def _identity(fd: int | None) -> tuple[int, int] | None:
     if fd is None:
         return None
     try:
-        status = os.fstat(fd)
+        status = _fstat(fd)
     except OSError:
         return None
     return status.st_dev, status.st_ino

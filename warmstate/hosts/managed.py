@@ -13,9 +13,9 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.ht
 from __future__ import annotations
 
 import _thread
-import os
 import sys
 import time
+from os import _exit, getpid
 
 from warmstate.errors import TransportError
 from warmstate.lifecycle.events import Shutdown
@@ -104,7 +104,7 @@ class ManagedHost:
         self._tick = tick
         self._log_error = log_error
         self._slots: set[_Slot] = set()
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._ending = False
         self._wants_reset = False
 
@@ -214,8 +214,8 @@ class ManagedHost:
                 slot.warned = False
                 slot.deadline = invocation.deadline_ms / 1000.0
                 answer = instance.invoke(invocation)
-                if os.getpid() != self._pid:
-                    os._exit(70)  # a child that the handler forked came back here: two processes would answer
+                if getpid() != self._pid:
+                    _exit(70)  # a child that the handler forked came back here: two processes would answer
                 # Without an id of the attempt the platform could take a late answer for that of a retry.
                 late = invocation.invocation_id is None and clock.wall() > slot.deadline
                 accepted = slot in self._slots and not late and delivery.answer(invocation, answer)

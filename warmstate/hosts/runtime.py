@@ -14,10 +14,12 @@ import gc
 import os
 import sys
 import time
+from os import _exit, getpid
 
 from warmstate.errors import TransportError
 from warmstate.hosts.delivery import Delivery
 from warmstate.hosts.extension import SilentExtension
+from warmstate.hosts.guards import Guards
 from warmstate.hosts.loader import load_handler
 from warmstate.hosts.logs import HostNotices, follow_logging, open_log
 from warmstate.hosts.module_path import arrange
@@ -78,7 +80,7 @@ class _Process:
 
     def __init__(self, target: type[Any] | Callable[[Any, Any], object] | None) -> None:
         self._target = target
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._started = time.monotonic()
 
     def run(self) -> NoReturn:
@@ -171,6 +173,7 @@ class _Process:
         environment = self._environment
         clock = self._clock
         delivery = self._deliver(self._transport)
+        guards = Guards(self._notices)
         traced = False
         while True:
             claim.write("next")
@@ -188,8 +191,8 @@ class _Process:
             if invocation.deadline_trusted:
                 watcher.begin(time.monotonic() + invocation.deadline_ms / 1000.0 - clock.wall())
             answer = instance.invoke(invocation, thaw=thaw)
-            if os.getpid() != self._pid:
-                os._exit(70)  # a child that the handler forked came back here: two loops would answer
+            if getpid() != self._pid:
+                _exit(70)  # a child that the handler forked came back here: two loops would answer
             accepted = delivery.answer(invocation, answer)
             instance.finish(answer, accepted=accepted)
             watcher.end()
@@ -200,6 +203,7 @@ class _Process:
                 instance.shutdown(Shutdown("failure", environment.shutdown_budget))
                 self._leave(1)
             self._idle_since = clock.wall()
+            guards.check()
             if not watcher.is_installed():
                 self._reinstall()
 
@@ -314,7 +318,7 @@ class _Process:
             except (AttributeError, ValueError, OSError):
                 pass  # closed, or replaced by the user's own
         # Threads of the user must not hold up the end, and the platform counts nothing that runs after it.
-        os._exit(code)
+        _exit(code)
 
 
 def _clock(variables: Mapping[str, str]) -> Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic, time
 
 __all__ = ["SYSTEM_CLOCK", "Clock"]
 
@@ -21,11 +21,11 @@ class Clock:
 
     def wall(self) -> float:
         """Seconds since the epoch; jumps over a freeze and when the host corrects its clock."""
-        return time.time()
+        return time()
 
     def monotonic(self) -> float:
         """Seconds that never run backwards; may or may not count frozen time."""
-        return time.monotonic()
+        return monotonic()
 
 
 SYSTEM_CLOCK = Clock()

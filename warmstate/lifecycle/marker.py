@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import os
 from binascii import crc32, hexlify
+from os import pwrite
 
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
@@ -139,7 +140,7 @@ class Claim:
         if self._fd >= 0:
             what = b"%b %b %d\n" % (phase.encode(), request_id.encode(), deadline_ms)
             try:
-                os.pwrite(self._fd, what, _WHAT)
+                pwrite(self._fd, what, _WHAT)
             except OSError:
                 self._reopen(what)
 
@@ -154,7 +155,7 @@ class Claim:
         if self._fd >= 0:
             try:
                 text = b"%b %d\n" % (word.encode(), int(self._clock.wall() * 1000))
-                os.pwrite(self._fd, text, _WORD)
+                pwrite(self._fd, text, _WORD)
             except OSError:
                 pass  # the next process then reads a crash, which is the honest guess
 
@@ -203,7 +204,7 @@ class Claim:
         elif _is_used(path):
             # Left by another sandbox that shared this /tmp, which is not our past.
             _empty(path)
-        os.pwrite(fd, b" " * SIZE, 0)
+        pwrite(fd, b" " * SIZE, 0)
         self._write_who()
         self.write("init")
 
@@ -231,7 +232,7 @@ class Claim:
             return
         who = f"{_FORMAT} {self.environment_id} {os.getpid()} {self.generation} {self._strikes} {self._identity}\n"
         try:
-            os.pwrite(self._fd, who.encode().ljust(_WHAT), _WHO)
+            pwrite(self._fd, who.encode().ljust(_WHAT), _WHO)
         except OSError:
             pass  # the next write of the phase opens it again, and then this field is written too
 
@@ -241,7 +242,7 @@ class Claim:
         try:
             fd = _open(self._path)
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.pwrite(fd, what, _WHAT)
+            pwrite(fd, what, _WHAT)
         except OSError as error:
             self._notices.once("marker", f"The marker in {self._path} cannot be written any more: {error}.")
             return

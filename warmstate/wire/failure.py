@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from _json import encode_basestring_ascii as _quote
+from os import close as _close, getcwd as _getcwd, open as _open, read as _read
 
 from warmstate.errors import WarmstateError
 from warmstate.wire.runtime_api import Failure
@@ -30,6 +31,7 @@ _MOST_STACK = 32 * 1024  # characters of all frames together
 _MOST_BODY = 64 * 1024
 _MOST_CAUSE = 32 * 1024  # bytes of the X-Ray header
 _MOST_NAME = 128
+_BLOCK = 64 * 1024
 _MOST_SOURCE = 4 * 1024 * 1024  # bytes of a source file that is read for one line
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -39,12 +41,18 @@ _NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 def failure_from(error: BaseException, *, request_id: str = "") -> Failure:
     """The failure that `error`, raised by user code or by us, becomes on the wire; never raises."""
     kind = type_name(error)
-    message = describe(error)
-    frames = frames_of(error.__traceback__)
-    stack = [_format(frame) for frame in frames]
-    if not stack and isinstance(error, SyntaxError):
-        stack = [f"  File {error.filename!r} Line {error.lineno}\n    {error.text}"]
-    return failure_of(kind, message, stack, request_id=request_id, xray_cause=_xray_cause(error, kind, message, frames))
+    try:
+        if isinstance(error, MemoryError):
+            _let_go(error.__traceback__)
+        message = describe(error)
+        frames = frames_of(error.__traceback__)
+        stack = [_format(frame) for frame in frames]
+        if not stack and isinstance(error, SyntaxError):
+            stack = [f"  File {error.filename!r} Line {error.lineno}\n    {error.text}"]
+        cause = _xray_cause(error, kind, message, frames)
+    except BaseException:  # noqa: BLE001 - out of memory or of stack: the type alone is still an answer
+        return failure_of(kind, "the failure itself could not be described", request_id=request_id)
+    return failure_of(kind, message, stack, request_id=request_id, xray_cause=cause)
 
 
 def failure_of(
@@ -119,6 +127,16 @@ def frames_of(trace: TracebackType | None) -> list[tuple[str, int, str]]:
     return frames
 
 
+def _let_go(trace: TracebackType | None) -> None:
+    """Drops what the frames of the failed code still hold: it is what used the memory up."""
+    while trace is not None:
+        try:
+            trace.tb_frame.clear()
+        except RuntimeError:
+            pass  # it still runs: one of ours
+        trace = trace.tb_next
+
+
 def _format(frame: tuple[str, int, str]) -> str:
     file, line, function = frame
     source = _source_line(file, line)
@@ -130,11 +148,16 @@ def _source_line(file: str, line: int) -> str:
     if line < 1 or not file.endswith(".py"):
         return ""
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = _open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            data = os.read(fd, _MOST_SOURCE)
+            data = b""
+            while data.count(b"\n") < line and len(data) < _MOST_SOURCE:
+                piece = _read(fd, _BLOCK)
+                if not piece:
+                    break
+                data += piece
         finally:
-            os.close(fd)
+            _close(fd)
     except OSError:
         return ""
     lines = data.split(b"\n", line)
@@ -154,7 +177,7 @@ def _xray_cause(error: BaseException, kind: str, message: str, frames: list[tupl
     Form: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html#api-segmentdocuments-errors
     """
     try:
-        directory = os.getcwd()
+        directory = _getcwd()
     except OSError:  # a handler that removed its own working directory
         directory = ""
     exceptions = [_xray_exception(kind, message, frames)]
