@@ -10,7 +10,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := $(wildcard warmstate examples benchmarks scripts tests)
+SOURCES := $(wildcard warmstate examples benchmarks scripts tests conftest.py)
 PYTEST_ARGS ?=
 
 # The first interpreter that is new enough; `make PYTHON=python3.13 ...` chooses.

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import _thread
 
-from warmstate.lifecycle.clock import Clock
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, TypeAlias
 
+    from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.events import Shutdown
 
     Outcome: TypeAlias = Literal["done", "failed", "overran", "skipped"]

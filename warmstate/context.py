@@ -66,7 +66,7 @@ class Context:
         self.tenant_id = invocation.tenant_id
         self.client_context: ClientContext | None = None
         self.identity = Identity()
-        self.start = start
+        self.start: StartKind = start
         self.thaw = thaw
         self.generation = generation
         self.invocation_number = invocation_number
@@ -95,12 +95,12 @@ class Context:
     def remaining(self) -> float:
         """Seconds until the deadline on the wall clock; 0.0 once it has passed."""
         left = self._epoch_deadline_time_in_ms / 1000 - self._clock.wall()
-        return left if left > 0.0 else 0.0
+        return max(0.0, left)
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline; 0 once it has passed."""
         left = self._epoch_deadline_time_in_ms - int(self._clock.wall() * 1000)
-        return left if left > 0 else 0
+        return max(0, left)
 
     def w3c(self) -> dict[str, str]:
         """The W3C trace headers (`traceparent`, `tracestate`, `baggage`) that came with the client context; often empty."""

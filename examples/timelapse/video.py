@@ -123,7 +123,15 @@ class Video:
             except BadPhoto as error:
                 self.encoded.append(Encoded(photo.key, None, str(error)))
 
-    def flush(self, bucket: Bucket, tail: Sequence[Photo], *, settle: int | None = None, ended: bool = False) -> int:
+    def flush(
+        self,
+        bucket: Bucket,
+        tail: Sequence[Photo],
+        *,
+        settle: int | None = None,
+        rest: bool = False,
+        ended: bool = False,
+    ) -> int:
         """
         Commits the settled photos and gives how many of `tail` are decided from the front.
 

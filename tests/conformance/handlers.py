@@ -6,7 +6,7 @@ import textwrap
 
 __all__ = ["source_of"]
 
-_MODULE = '''
+_MODULE = """
 import asyncio, builtins, ctypes, datetime, decimal, gc, inspect, json, locale, logging, os, resource, signal, socket
 import subprocess, sys, tempfile, threading, time, warnings
 PY311 = sys.version_info >= (3, 11)
@@ -58,7 +58,7 @@ def handler(event, context):
 def fault(event, context, SECONDS):
 FAULT
     return {"pid": GETPID()}
-'''
+"""
 
 
 def source_of(code: str, probe: str) -> str:

@@ -28,7 +28,9 @@ def problem_with(fault: HandlerFault, transport: str) -> str | None:
         (place / "app.py").write_text(source_of(fault.code, fault.probe))
 
         def runtime():
-            return Runtime(api, "app.handler", place, tmp=place / "tmp", WARMSTATE_TRANSPORT=transport, **fault.variables)
+            return Runtime(
+                api, "app.handler", place, tmp=place / "tmp", WARMSTATE_TRANSPORT=transport, **fault.variables
+            )
 
         try:
             with runtime() as process:

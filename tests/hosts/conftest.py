@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from scripted import Runtime, ScriptedApi
+from tests.hosts.scripted import Runtime, ScriptedApi
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import struct
 import time
 
 import pytest
-from scripted import http, wait_for
 
+from tests.hosts.scripted import http, wait_for
 from warmstate.errors import ConfigurationError, TransportError
 from warmstate.hosts.transport import NativeTransport, parse_address
 from warmstate.hosts.transport_requests import RequestsTransport

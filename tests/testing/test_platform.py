@@ -84,7 +84,9 @@ def test_a_kill_runs_nothing(platform) -> None:
     handler = platform.handler
     platform.kill()
 
-    assert ("reset", {"seen": 2, "tenant": None}) == (lambda result: (result.start, result.json()))(platform.invoke({}))
+    result = platform.invoke({})
+
+    assert ("reset", 2) == (result.start, result.json()["seen"])
     assert [] == handler.log
     assert 2 == platform.ps()[0].generation
 
@@ -116,7 +118,7 @@ def test_over_the_deadline_the_caller_gets_a_timeout_and_nothing_is_committed() 
 
 def test_a_redelivery_is_told(warm) -> None:
     """The same request id a second time shows in the context."""
-    platform = warm(lambda event, context: [context.redelivered, context.attempt])
+    platform = warm(lambda _event, context: [context.redelivered, context.attempt])
 
     assert [[False, 1], [True, 2]] == [platform.invoke({}, request_id="again").json() for _ in range(2)]
 
@@ -138,7 +140,7 @@ def test_an_init_error_reaches_the_caller(warm) -> None:
 
 def test_streams_come_in_chunks(warm) -> None:
     """A generator's items are the chunks of the result."""
-    result = warm(lambda event, context: (text for text in ("one ", "two"))).invoke({})
+    result = warm(lambda _event, _context: (text for text in ("one ", "two"))).invoke({})
 
     assert ((b"one ", b"two"), b"one two") == (result.chunks, result.payload)
 

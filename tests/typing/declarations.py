@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from warmstate import Buffer, Context, Event, Init, State, StatefulHandler, Tail
 
 if TYPE_CHECKING:
     from collections import OrderedDict
+    from collections.abc import Sequence
 
 
 class Encoder:

@@ -16,7 +16,7 @@ def raised(error):
     """The failure of `error`, raised here."""
     try:
         raise error
-    except BaseException as caught:  # noqa: BLE001 - any of them
+    except BaseException as caught:
         return failure_from(caught, request_id="id-1")
 
 

@@ -100,7 +100,7 @@ class NativeTransport:
         authority = f"[{self._host}]" if ":" in self._host else self._host
         self._suffix = f" HTTP/1.1\r\nHost: {authority}:{self._port}\r\nUser-Agent: {_USER_AGENT}\r\n"
         self._heads: dict[str, bytes] = {}
-        self._known = b""
+        self._known: bytes = b""
         self._known_reply = Reply(202, {}, b"")
         self._poll = select.poll()
 

@@ -56,9 +56,9 @@ class Init(_Countdown):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(seconds_left, clock)
-        self.start = start
+        self.start: StartKind = start
         self.generation = generation
-        self.reset_reason = reset_reason
+        self.reset_reason: ResetReason | None = reset_reason
         self.fence = fence
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class Shutdown(_Countdown):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(seconds_left, clock)
-        self.reason = reason
+        self.reason: ShutdownReason = reason
         self.interrupted = interrupted
 
     def __repr__(self) -> str:

@@ -17,7 +17,9 @@ __all__ = ["warm", "warm_context"]
 @pytest.fixture
 def warm() -> Iterator[Callable[..., Platform]]:
     """
-    The test kit as a function that is called with a handler: `platform = warm(Counter, timeout=5)`; closed after the test.
+    Give a maker of platforms, which are closed after the test.
+
+        platform = warm(Counter, timeout=5)
 
     The arguments are those of `warmstate.testing.Platform`.
     """

@@ -66,12 +66,12 @@ class HttpResponse:
 def http_response(
     status: int = 200, headers: Mapping[str, str] | None = None, cookies: Iterable[str] = ()
 ) -> HttpResponse:
-    """
+    r"""
     What a streaming handler yields first to set the HTTP status, headers and cookies of its answer.
 
         def handle(self, event, context):
             yield http_response(200, {"Content-Type": "text/plain"})
-            yield "first line\\n"
+            yield "first line\n"
 
     For function URLs with `InvokeMode=RESPONSE_STREAM` and for API Gateway streaming.
 
@@ -111,4 +111,9 @@ def chunk_head(size: int) -> bytes:
 def error_trailers(failure: Failure) -> bytes:
     """The end of a body whose handler failed after the first byte: last chunk, then the failure as two trailers."""
     body = b2a_base64(failure.body, newline=False)
-    return b"0\r\n%b: %b\r\n%b: %b\r\n\r\n" % (ERROR_TYPE.encode(), failure.error_type.encode(), ERROR_BODY.encode(), body)
+    return b"0\r\n%b: %b\r\n%b: %b\r\n\r\n" % (
+        ERROR_TYPE.encode(),
+        failure.error_type.encode(),
+        ERROR_BODY.encode(),
+        body,
+    )

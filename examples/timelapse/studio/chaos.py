@@ -67,7 +67,7 @@ class Outcome:
         return f"seed {self.seed}, flush every {self.flush_every}: {', '.join(self.deeds) or 'nothing done'}: {verdict}"
 
 
-def play(  # noqa: PLR0913  # where it runs, and what is to happen
+def play(  # where it runs, and what is to happen
     emulator: Emulator,
     bucket: Bucket,
     photos: Sequence[bytes],
@@ -215,7 +215,9 @@ class _Storm:
         return worker, running[0] if running else None
 
     def _one(self) -> str | None:
-        idle = [instance.instance for instance in self._emulator.ps(self._function) if instance.state in {"idle", "frozen"}]
+        idle = [
+            instance.instance for instance in self._emulator.ps(self._function) if instance.state in {"idle", "frozen"}
+        ]
         return self._chance.choice(idle) if idle else None
 
 

@@ -17,7 +17,20 @@ MARKERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xC9, 0xCC, 0xD0, 0xD8, 0xDA, 0xDB, 0xD
 def spoil(good: bytes, seed: int) -> bytes:
     """Gives something hostile, or at least strange, made of the JPEG `good`."""
     chance = random.Random(seed)  # noqa: S311  # mischief, not secrets
-    kinds = (_flip, _overwrite, _cut, _splice, _resize, _marker, _length, _orientation, _other_format, _mode, _noise, _bloat)
+    kinds = (
+        _flip,
+        _overwrite,
+        _cut,
+        _splice,
+        _resize,
+        _marker,
+        _length,
+        _orientation,
+        _other_format,
+        _mode,
+        _noise,
+        _bloat,
+    )
     data = bytearray(chance.choice(kinds)(bytearray(good), chance))
     return bytes(_flip(data, chance) if chance.random() < 0.1 and data else data)
 
@@ -72,8 +85,15 @@ def _length(data: bytearray, chance: random.Random) -> bytearray:
 
 def _orientation(data: bytearray, chance: random.Random) -> bytearray:
     """Puts in EXIF data that is broken, or points anywhere."""
-    directory = struct.pack("<HHHII", chance.choice((0, 1, 2, 65_535)), 0x0112, 3, 1, chance.choice((0, 3, 8, 9, 0xFFFFFFFF)))
-    exif = b"Exif\0\0" + chance.choice((b"II*\0", b"MM\0*", b"??*\0")) + struct.pack("<I", chance.choice((8, 4, 0xFFFFFFFF))) + directory
+    directory = struct.pack(
+        "<HHHII", chance.choice((0, 1, 2, 65_535)), 0x0112, 3, 1, chance.choice((0, 3, 8, 9, 0xFFFFFFFF))
+    )
+    exif = (
+        b"Exif\0\0"
+        + chance.choice((b"II*\0", b"MM\0*", b"??*\0"))
+        + struct.pack("<I", chance.choice((8, 4, 0xFFFFFFFF)))
+        + directory
+    )
     exif = exif[: chance.choice((4, 8, 14, len(exif)))]
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
 
@@ -96,7 +116,9 @@ def _mode(data: bytearray, chance: random.Random) -> bytearray:
 
 
 def _noise(data: bytearray, chance: random.Random) -> bytearray:
-    return bytearray(chance.choice((b"", b"\xff\xd8\xff", bytes(data[:623]))) + chance.randbytes(chance.choice((0, 1, 100, 20_000))))
+    return bytearray(
+        chance.choice((b"", b"\xff\xd8\xff", bytes(data[:623]))) + chance.randbytes(chance.choice((0, 1, 100, 20_000)))
+    )
 
 
 def _bloat(data: bytearray, chance: random.Random) -> bytearray:

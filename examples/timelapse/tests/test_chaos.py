@@ -27,7 +27,9 @@ def run(emulator, photos, tmp_path_factory):
 
     def run(seed: int, **how):
         folder = tmp_path_factory.mktemp(f"seed-{seed}-")
-        return play(emulator, DirectoryBucket(folder), photos, seed, task_root=ROOT, environment={"BUCKET": str(folder)}, **how)
+        return play(
+            emulator, DirectoryBucket(folder), photos, seed, task_root=ROOT, environment={"BUCKET": str(folder)}, **how
+        )
 
     return run
 

@@ -11,7 +11,10 @@ from examples.timelapse.options import Options
 MANIFEST = Manifest(
     frames_per_second=25,
     gop=60,
-    segments=(Chunk("seg/00000000-aa.m4s", 60, 498_211, "init-1.mp4"), Chunk("seg/00000060-bb.m4s", 47, 300_000, "init-1.mp4")),
+    segments=(
+        Chunk("seg/00000000-aa.m4s", 60, 498_211, "init-1.mp4"),
+        Chunk("seg/00000060-bb.m4s", 47, 300_000, "init-1.mp4"),
+    ),
     parts=(Chunk("seg/00000107-cc.m4s", 1, 9_000, "init-2.mp4"), Chunk("seg/00000108-dd.m4s", 2, 9_001, "init-2.mp4")),
     frames=110,
     generation=3,
@@ -61,12 +64,24 @@ def test_frame_counts_survive_seconds(rate):
 
 def test_a_day_stays_small():
     """86,400 frames make a manifest of less than 100 kB."""
-    segments = tuple(Chunk(f"seg/{n * 60:08d}-0123456789ab.m4s", 60, 512_034, "init-0123456789ab.mp4") for n in range(1440))
+    segments = tuple(
+        Chunk(f"seg/{n * 60:08d}-0123456789ab.m4s", 60, 512_034, "init-0123456789ab.mp4") for n in range(1440)
+    )
 
     assert len(Manifest(frames_per_second=25, gop=60, segments=segments, frames=86_400).to_text()) < 100_000
 
 
-@pytest.mark.parametrize("damage", [lambda t: "", lambda t: t[:-3], lambda t: t.replace("60", "61"), lambda t: "x" + t, lambda t: t.replace("#WARM", "#W")], ids=["empty", "cut", "number", "prefix", "mark"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: "",
+        lambda t: t[:-3],
+        lambda t: t.replace("60", "61"),
+        lambda t: "x" + t,
+        lambda t: t.replace("#WARM", "#W"),
+    ],
+    ids=["empty", "cut", "number", "prefix", "mark"],
+)
 def test_damage_is_noticed(damage):
     """Whatever is not exactly what was written is refused."""
     with pytest.raises(ManifestDamaged):

@@ -30,7 +30,15 @@ def picture(sky) -> Image.Image:
 
 class TestGoodOnes:
     @pytest.mark.parametrize(
-        "how", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}, {"optimize": True}, {"restart_marker_rows": 1}]
+        "how",
+        [
+            {},
+            {"progressive": True},
+            {"subsampling": 0},
+            {"subsampling": 1},
+            {"optimize": True},
+            {"restart_marker_rows": 1},
+        ],
     )
     def test_every_kind_of_jpeg_decodes(self, picture, how):
         """Progressive, without chroma subsampling, with restart markers: all of them are photos."""

@@ -143,7 +143,15 @@ def function(seaweed: Seaweed, bucket: str, **environment: str) -> Function:
         name="timelapse",
         handler="examples.timelapse.handler.Timelapse",
         task_root=ROOT,
-        environment={"BUCKET": bucket, "AWS_ENDPOINT_URL_S3": seaweed.url, "WIDTH": "320", "HEIGHT": "180", "AWS_SESSION_TOKEN": ""} | ACCESS | environment,
+        environment={
+            "BUCKET": bucket,
+            "AWS_ENDPOINT_URL_S3": seaweed.url,
+            "WIDTH": "320",
+            "HEIGHT": "180",
+            "AWS_SESSION_TOKEN": "",
+        }
+        | ACCESS
+        | environment,
         timeout=60,
         max_instances=1,
     )
@@ -243,7 +251,8 @@ def test_queue_keeps_what_is_not_in_the_video(emulator, seaweed, aws, photos):
 
     def deliver() -> None:
         records = [
-            {"messageId": id, "eventSource": "aws:sqs", "body": json.dumps(s3_event(key(number), 1))} for id, number in waiting.items()
+            {"messageId": id, "eventSource": "aws:sqs", "body": json.dumps(s3_event(key(number), 1))}
+            for id, number in waiting.items()
         ]
         answer = emulator.invoke("timelapse", {"Records": records})
         assert answer.function_error is None, answer.log_tail

@@ -10,16 +10,28 @@ from examples.timelapse.triggers import Wish, understand
 
 
 def s3_event(*keys: str, name: str = "ObjectCreated:Put"):
-    return {"Records": [{"eventSource": "aws:s3", "eventName": name, "s3": {"bucket": {"name": "b"}, "object": {"key": key}}} for key in keys]}
+    return {
+        "Records": [
+            {"eventSource": "aws:s3", "eventName": name, "s3": {"bucket": {"name": "b"}, "object": {"key": key}}}
+            for key in keys
+        ]
+    }
 
 
 def sqs_event(*bodies):
-    return {"Records": [{"messageId": f"m{number}", "eventSource": "aws:sqs", "body": json.dumps(body)} for number, body in enumerate(bodies)]}
+    return {
+        "Records": [
+            {"messageId": f"m{number}", "eventSource": "aws:sqs", "body": json.dumps(body)}
+            for number, body in enumerate(bodies)
+        ]
+    }
 
 
 def test_s3_notification():
     """Each created object is a doorbell; its id is its key."""
-    assert Wish({"frames/1.jpg": "frames/1.jpg", "frames/2.jpg": "frames/2.jpg"}) == understand(s3_event("frames/1.jpg", "frames/2.jpg"))
+    assert Wish({"frames/1.jpg": "frames/1.jpg", "frames/2.jpg": "frames/2.jpg"}) == understand(
+        s3_event("frames/1.jpg", "frames/2.jpg")
+    )
 
 
 def test_key_is_decoded_once():
@@ -44,7 +56,11 @@ def test_sqs_batch_has_the_ids_of_its_messages():
 
 def test_eventbridge_gives_keys_as_they_are():
     """EventBridge's form of an S3 event does not encode the key."""
-    event = {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}, "object": {"key": "frames/a+b.jpg"}}}
+    event = {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": "b"}, "object": {"key": "frames/a+b.jpg"}},
+    }
 
     assert Wish({"frames/a+b.jpg": "frames/a+b.jpg"}) == understand(event)
     assert Wish({"frames/a+b.jpg": "m0"}, queued=True) == understand(sqs_event(event))
