@@ -65,6 +65,8 @@ class Timelapse(StatefulHandler):
             self.catch_up(context)
         line = self.video.line_up(self.photos)
         self.video.encode(line[: self.video.settled(line)])
+        if wish.tick and not self.photos:
+            self.video.flush(self.bucket, [], rest=True)  # the camera is asleep
         if wish.finish:
             self.video.flush(self.bucket, list(self.photos), settle=0, ended=True)
             self.photos.flush()  # all of it is in the video now

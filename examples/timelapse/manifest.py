@@ -7,7 +7,7 @@ the list that players read and the list that instances trust are one object, and
     #EXT-X-MAP:URI="init-cff950e55950.mp4"              how to decode what follows
     #EXTINF:2.4,498211                                  a whole GOP of 60 frames, 498,211 bytes
     seg/00000000-5be1a3f0c2d4.m4s
-    #EXT-X-PART:DURATION=0.4,URI="seg/00000060-…"       the open GOP, as far as it is flushed
+    #EXT-X-PART:DURATION=0.4,URI="parts/00000060-…"     the open GOP, as far as it is flushed
     #WARMSTATE:{"crc":…,"frames":70,"last_key":"frames/2026-11-20T10-01-09.000Z.jpg",…}
 
 When a GOP is complete its parts become one segment: a day has 1,440 lines, no matter how often it was flushed.
@@ -37,6 +37,11 @@ class Chunk:
     frames: int
     size: int
     init: str
+
+    @property
+    def first(self) -> int:
+        """The number of its first frame, which its name begins with."""
+        return int(self.name.rpartition("/")[2].partition("-")[0])
 
 
 @attrs.frozen(kw_only=True)

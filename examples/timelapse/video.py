@@ -11,6 +11,7 @@ The growing video: a pure function of the sorted photos, moved forward by one co
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,6 +34,7 @@ _REMEMBERED = 1000
 """How many decided keys are kept, to tell a photo that came too late from an event that came twice."""
 
 
+_ROUNDS = 10
 _HEAVY = 48 << 20
 """Bytes of photos that wait for a whole chunk; with more, a part of one is committed."""
 
@@ -76,6 +78,8 @@ class Video:
                 Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop),
                 ABSENT,
             )
+        # A video keeps the clock it began with; all other settings may change on the way.
+        self._options = attrs.evolve(self._options, frames_per_second=self.manifest.frames_per_second)
         self._decided: dict[str, None] = {}
         self._decided_from = self.manifest.last_key
         self._part_bytes: dict[str, bytes] = {}
@@ -135,25 +139,31 @@ class Video:
         """
         Commits the settled photos and gives how many of `tail` are decided from the front.
 
-        Chunks are whole, unless photos wait for too long or take too much memory. `ended` marks the video as complete.
+        Chunks are whole, unless photos wait for too long or take too much memory. With `rest` the open GOP is closed, because
+        nothing may come for a while; `ended` also marks the video as complete.
+
+        Raises:
+            Conflict: other instances were faster, again and again.
         """
-        while True:
+        for _ in range(_ROUNDS):
             line = self._audited(bucket, self.line_up(tail))
-            settled = self.settled(line, settle=settle)
             if self.hurry:
-                count = sum(1 for photo, encoded in zip(line, self.encoded, strict=False) if photo.key == encoded.key)
+                pairs = zip(line, self.encoded, strict=False)
+                count = sum(1 for _ in itertools.takewhile(lambda pair: pair[0].key == pair[1].key, pairs))
             else:
+                settled = self.settled(line, settle=settle)
                 self.encode(line[:settled])
                 urgent = ended or self._aged(line[:1]) or sum(len(photo.jpeg) for photo in line) > _HEAVY
                 count = settled if urgent else self._on_grid()
             try:
-                self._commit(bucket, count, ended=ended)
-                break
+                self._commit(bucket, count, rest=rest or ended, ended=ended)
             except Conflict:
                 self.fenced += 1
                 self.load(bucket)
-        undecided = (number for number, photo in enumerate(tail) if photo.key > self.manifest.last_key)
-        return next(undecided, len(tail))
+            else:
+                undecided = (number for number, photo in enumerate(tail) if photo.key > self.manifest.last_key)
+                return next(undecided, len(tail))
+        raise Conflict(f"{manifests.KEY}: {_ROUNDS} times in a row another instance committed first")
 
     def _aged(self, photos: Sequence[Photo]) -> bool:
         return any(photo.since <= self._clock() - self._options.max_age for photo in photos)
@@ -185,15 +195,15 @@ class Video:
                 best = number
         return best or (len(self.encoded) if len(self.encoded) >= self._options.flush_every else 0)
 
-    def _commit(self, bucket: Bucket, count: int, *, ended: bool) -> None:
+    def _commit(self, bucket: Bucket, count: int, *, rest: bool, ended: bool) -> None:
         done, late = self.encoded[:count], sorted(self._late)
-        if not done and not late and ended <= self.manifest.ended:
+        if not (done or late or (rest and self.manifest.parts) or (ended and not self.manifest.ended)):
             return
         bad = {encoded.key: encoded.fault for encoded in done if encoded.sample is None}
         if bad or late:
             self._put_once(bucket, "notes/{}.json", json.dumps({"bad": bad, "late": late}).encode())
         new = attrs.evolve(
-            self._with_samples(bucket, [encoded.sample for encoded in done if encoded.sample], ended=ended),
+            self._with_samples(bucket, [encoded.sample for encoded in done if encoded.sample], rest=rest),
             generation=self.manifest.generation + 1,
             owner=self._owner,
             last_key=done[-1].key if done else self.manifest.last_key,
@@ -203,8 +213,8 @@ class Video:
         )
         self.etag = bucket.put(manifests.KEY, new.to_text().encode(), match=self.etag)
         self.manifest, self.encoded = new, self.encoded[count:]
-        if ended:
-            self._restart()  # the GOP is closed: what may come after all begins another
+        if rest:
+            self._restart()  # the GOP is closed: what comes next begins another
         self._late.clear()
         self._decided.update(dict.fromkeys(encoded.key for encoded in done))
         for key in list(self._decided)[:-_REMEMBERED]:
@@ -212,45 +222,43 @@ class Video:
             self._decided_from = key
         self._found = {key: photo for key, photo in self._found.items() if key > new.last_key}
 
-    def _with_samples(self, bucket: Bucket, samples: Sequence[mp4.Sample], *, ended: bool) -> Manifest:
+    def _with_samples(self, bucket: Bucket, samples: Sequence[mp4.Sample], *, rest: bool) -> Manifest:
         """Writes `samples` as chunks and gives the manifest that names them."""
         segments, parts, frames = list(self.manifest.segments), list(self.manifest.parts), self.manifest.frames
+        gop = self._options.gop
         init = self._put_once(bucket, "init-{}.mp4", self._encoder.init) if samples else ""
 
         def close_gop() -> None:
             if parts:
-                segments.append(parts[0] if len(parts) == 1 else self._joined(bucket, parts))
+                data = b"".join(self._part_bytes.pop(p.name, b"") or bucket.get(f"video/{p.name}")[0] for p in parts)
+                name = self._put_once(bucket, f"seg/{parts[0].first:08d}-{{}}.m4s", data)
+                segments.append(Chunk(name, sum(part.frames for part in parts), len(data), parts[0].init))
                 parts.clear()
 
         start = 0
         for end in range(1, len(samples) + 1):
-            if end == len(samples) or samples[end].idr or (frames + end - start) % self._options.flush_every == 0:
-                if samples[start].idr:
-                    close_gop()  # the encoder of the open GOP is gone: another instance's, or another day's
-                data = mp4.fragment(frames, samples[start:end])
-                name = self._put_once(bucket, f"seg/{frames:08d}-{{}}.m4s", data)
+            if end < len(samples) and not samples[end].idr and (frames + end - start) % self._options.flush_every:
+                continue
+            if samples[start].idr:
+                close_gop()  # the encoder of the open GOP is gone: another instance's, or one with other settings
+            data = mp4.fragment(frames, samples[start:end])
+            whole = samples[start].idr and (frames + end - start) % gop == 0
+            name = self._put_once(bucket, f"{'seg' if whole else 'parts'}/{frames:08d}-{{}}.m4s", data)
+            (segments if whole else parts).append(Chunk(name, end - start, len(data), init))
+            frames, start = frames + end - start, end
+            if not whole:
                 self._part_bytes[name] = data
-                parts.append(Chunk(name, end - start, len(data), init))
-                frames, start = frames + end - start, end
-                if frames % self._options.gop == 0:
+                if frames % gop == 0:
                     close_gop()
-        if ended:
+        if rest:
             close_gop()
-        return attrs.evolve(self.manifest, segments=tuple(segments), parts=tuple(parts), frames=frames)
-
-    def _joined(self, bucket: Bucket, parts: Sequence[Chunk]) -> Chunk:
-        """Makes one segment of a GOP's parts."""
-        data = b"".join(self._part_bytes.pop(part.name, b"") or bucket.get(f"video/{part.name}")[0] for part in parts)
-        name = self._put_once(bucket, parts[0].name.partition("-")[0] + "-{}.m4s", data)
-        return Chunk(name, sum(part.frames for part in parts), len(data), parts[0].init)
+        longest = max(self.manifest.gop, gop)
+        return attrs.evolve(self.manifest, segments=tuple(segments), parts=tuple(parts), frames=frames, gop=longest)
 
     def _put_once(self, bucket: Bucket, name: str, data: bytes) -> str:
-        """Writes an object that is named by its content; if it is there already, it is the same."""
+        """Writes an object that is named by its content, so that writing it twice is as good as once."""
         name = name.format(hashlib.sha256(data).hexdigest()[:12])
-        try:
-            bucket.put(f"video/{name}", data, match=ABSENT)
-        except Conflict:
-            pass
+        bucket.put(f"video/{name}", data, match=ABSENT)
         return name
 
     def _restart(self) -> None:

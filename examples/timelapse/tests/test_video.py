@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from examples.timelapse import manifest as manifests
-from examples.timelapse.bucket import DirectoryBucket
+from examples.timelapse.bucket import Conflict, DirectoryBucket
 from examples.timelapse.options import Options
 from examples.timelapse.publish import KEY as MP4, Publisher
 from examples.timelapse.studio.verify import examine, join_live
@@ -228,6 +228,33 @@ class _Fresh:
         return self._photos.list(prefix, after, limit)
 
 
+    def test_resting_closes_the_group(self, bucket, shoot):
+        """When the camera sleeps the open GOP becomes a segment, so that plain players see it and no part is needed any more."""
+        shoot(*range(20))
+        editor = Editor(bucket)
+        editor.ring(*range(12))
+        assert [5, 5] == [part.frames for part in editor.video.manifest.parts]
+        editor.video.flush(bucket, [], rest=True)
+        generation = editor.video.manifest.generation
+        editor.video.flush(bucket, [], rest=True)
+
+        assert [10] == [chunk.frames for chunk in editor.video.manifest.segments]
+        assert () == editor.video.manifest.parts
+        assert generation == editor.video.manifest.generation
+        assert not editor.video.manifest.ended
+        editor.ring(*range(12, 20))
+        assert list(range(20)) == editor.finish()
+
+    def test_memory_holds_no_more_than_the_open_group(self, bucket, shoot):
+        """The bytes of chunks are kept only as long as they may have to be joined."""
+        shoot(*range(130))
+        for flush_every in (10, 60):
+            editor = Editor(_Fresh(bucket), make_options(flush_every=flush_every))
+            editor.ring(*range(130))
+
+            assert len(editor.video.manifest.parts) == len(editor.video._part_bytes)
+
+
 class TestRecovery:
     def test_another_instance_goes_on(self, bucket, shoot):
         """Whatever an instance had in memory when it died, the next one's video is complete and decodes without a gap."""
@@ -319,6 +346,25 @@ class TestFencing:
             Editor(bucket)
 
 
+    def test_gives_up_when_it_always_loses(self, bucket, shoot):
+        """An instance that never wins says so instead of trying for ever; its photos wait for the next flush."""
+        shoot(*range(7))
+        editor = Editor(bucket)
+        editor.ring(*range(6))
+        real = editor.bucket.put
+
+        def always_late(name, data, *, match):
+            if name == manifests.KEY:
+                raise Conflict(name)
+            return real(name, data, match=match)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(bucket), "put", lambda self, name, data, *, match: always_late(name, data, match=match))
+            with pytest.raises(Conflict, match="in a row"):
+                editor.ring(6)
+        assert list(range(7)) == editor.finish()
+
+
 class TestSettingsChange:
     def test_new_settings_start_a_discontinuity_that_plays(self, bucket, shoot):
         """Another quality or size starts a chapter with its own init segment; the published file decodes through the change."""
@@ -334,6 +380,17 @@ class TestSettingsChange:
         assert 1 == playlist.count("#EXT-X-DISCONTINUITY")
         assert 2 == playlist.count("#EXT-X-MAP")
         assert list(range(30)) == third.finish()
+
+    def test_a_video_keeps_its_clock(self, bucket, shoot):
+        """Frames per second are the video's own: another setting later on does not tear its time line."""
+        shoot(*range(20))
+        Editor(bucket).ring(*range(12))
+        second = Editor(bucket, make_options(frames_per_second=10, flush_every=90, settle=0))
+        second.ring(*range(12, 20))
+
+        assert list(range(20)) == second.finish()
+        assert 25 == second.video.manifest.frames_per_second
+        assert 90 == second.video.manifest.gop
 
 
 def _jpeg(picture: Image.Image, **how) -> bytes:
