@@ -153,11 +153,11 @@ class _Adapter(HTTPAdapter):
         class Pool(HTTPConnectionPool):
             ConnectionCls: Any = Connection
 
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool}
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _read(status: int, raw: BaseHTTPResponse) -> Reply:
-    headers: dict[str, str] = {name.lower(): value for name, value in raw.headers.items()}
+    headers: dict[str, str] = {name.lower(): value for name, value in raw.headers.itermerged()}
     if body_length(status, headers) > MAX_EVENT_BYTES:
         raw.close()
         return Reply(status, headers, b"", too_large=True)
