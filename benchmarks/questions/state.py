@@ -1,191 +1,79 @@
-"""The store against dict, cachetools and diskcache, and the spill against raw files and diskcache."""
+"""What keeping state costs: the store against other mappings, a commit against a write, a spill against a file."""
 
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
-import time
-from pathlib import Path
+import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import Figure, Missing, interleave, ratios
-from benchmarks.tables import Table, number, ratio
-from warmstate.warm.spill import Spill
-from warmstate.warm.store import StateStore
-from warmstate.warm.values import encode
+from benchmarks.measure import Figure, interleave
+from benchmarks.peers import python_with
+from benchmarks.places import ROOT
+from benchmarks.tables import Table, microseconds, number, ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from benchmarks.measure import Settings
 
-KEYS = [f"session/{number}" for number in range(1000)]
-VALUE = b"x" * 1024
-BUDGET = 128 * 1024 * 1024
+REQUIREMENTS = (
+    f"--constraint={ROOT / 'constraints.txt'}",
+    *("attrs", "diskcache", "requests", "cachetools==8.0.0", "lru-dict==1.4.1"),
+)
 
 
 def ask(settings: Settings) -> list[Table]:
-    """Both tables: keys in memory, and bytes on their way to the disk and back."""
-    return [memory(settings), disk(settings)]
-
-
-def memory(settings: Settings) -> Table:
-    """A read and a write of 1 kB under 1,000 keys, with what each store does besides."""
-    stores, missing = _stores()
-    loops = max(1, int(100 * settings.scale))
-    subjects = {
-        (name, verb): functools.partial(_per_key, store, verb, loops)
-        for name, store in stores.items()
-        for verb in ("get", "set")
+    """Three tables, each from one process a round."""
+    python = python_with("state", *REQUIREMENTS)
+    rounds = {
+        question: interleave(settings, {question: functools.partial(answer, python, question)}, question)[question]
+        for question in ("store", "commit", "spill")
     }
-    results = interleave(settings, subjects, "state")
-    rows = []
-    for name in stores:
-        get, put = results[name, "get"], results[name, "set"]
-        rows.append(
-            [
-                name,
-                number(Figure.of(get).median),
-                number(Figure.of(put).median),
-                ratio(ratios(get, results["dict", "get"])),
-            ]
-        )
-    for store in stores.values():
-        if hasattr(store, "close"):
-            store.close()
-    return Table("A value of 1 kB in memory", ["store", "get hit ns", "set ns", "get, ratio to dict"], rows, missing)
+    return [store_table(rounds["store"]), commit_table(rounds["commit"]), spill_table(rounds["spill"])]
 
 
-def _stores() -> tuple[dict[str, Any], list[Missing]]:
-    spill = Spill(tempfile.mkdtemp(), budget=BUDGET)
-    stores: dict[str, Any] = {
-        "dict": {},
-        "warmstate's store: budget, spill, threads": StateStore(memory_budget=BUDGET, spill=spill),
-    }
-    missing = []
-    try:
-        import cachetools
-    except ImportError:
-        missing.append(Missing("cachetools", "not installed"))
-    else:
-        stores["cachetools LRUCache, bytes counted"] = cachetools.LRUCache(BUDGET, getsizeof=len)
-        stores["cachetools TTLCache, bytes counted"] = cachetools.TTLCache(BUDGET, 3600, getsizeof=len)
-    import diskcache
-
-    stores["diskcache"] = diskcache.Cache(tempfile.mkdtemp())
-    for store in stores.values():
-        for key in KEYS:
-            store[key] = VALUE
-    return stores, missing
+def answer(python: object, question: str) -> dict[str, dict[str, float]]:
+    """One process that answers one question."""
+    done = subprocess.run(
+        [str(python), "-m", "benchmarks.inside.state", question], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    results: dict[str, Any] = json.loads(done.stdout)
+    return results[question]  # type: ignore[no-any-return] # the program on the other side says what it is
 
 
-def _per_key(store: Any, verb: str, loops: int) -> float:
-    """Nanoseconds a key; the quickest pass of several, because everything else only ever adds."""
-    loops = max(1, loops // 50) if type(store).__module__.startswith("diskcache") else loops
-    value = VALUE
-    quickest = float("inf")
-    for _ in range(loops):
-        begun = time.perf_counter_ns()
-        if verb == "get":
-            for key in KEYS:
-                store[key]
-        else:
-            for key in KEYS:
-                store[key] = value
-        quickest = min(quickest, (time.perf_counter_ns() - begun) / len(KEYS))
-    return quickest
+def figures(rounds: list[dict[str, dict[str, float]]], kind: str) -> dict[str, Figure]:
+    """One figure for each subject of a kind of operation."""
+    return {name: Figure.of(one[kind][name] for one in rounds) for name in rounds[0][kind]}
 
 
-def disk(settings: Settings) -> Table:
-    """1 MB and 16 MB written, and read again; an array comes back by mapping its file."""
-    import diskcache
-    import numpy
+def store_table(rounds: list[dict[str, dict[str, float]]]) -> Table:
+    """Nanoseconds."""
+    gets, sets = figures(rounds, "get"), figures(rounds, "set")
+    rows = [[name, number(gets[name].median), number(sets[name].median)] for name in gets]
+    return Table("A mapping of a thousand values of 1 kB", ["mapping", "get, hit, ns", "set ns"], rows)
 
-    place = tempfile.mkdtemp()
-    cache = diskcache.Cache(tempfile.mkdtemp(), eviction_policy="none")
-    spill = Spill(place, budget=4 * BUDGET)
-    rows = []
-    for megabytes in (1, 16):
-        data = os.urandom(megabytes << 20)
-        array = numpy.frombuffer(data, numpy.uint8).copy()
-        written: dict[str, Callable[[], float]] = {
-            "raw file": functools.partial(_raw_write, place, data),
-            "warmstate's spill, bytes": functools.partial(_spill_write, spill, data),
-            "warmstate's spill, array": functools.partial(_spill_write, spill, array),
-            "diskcache": functools.partial(_timed, functools.partial(cache.set, "k", data), settings),
-        }
-        read: dict[str, Callable[[], float]] = {
-            "raw file": functools.partial(_timed, functools.partial(_raw_read, place, data), settings),
-            "warmstate's spill, bytes": functools.partial(_spill_read, spill, data, settings),
-            "warmstate's spill, array": functools.partial(_spill_read, spill, array, settings),
-            "diskcache": functools.partial(_timed, functools.partial(cache.get, "k"), settings),
-        }
-        writes = interleave(settings, written, f"spill of {megabytes} MB")
-        reads = interleave(settings, read, f"reload of {megabytes} MB")
-        rows += [
-            [
-                f"{name}, {megabytes} MB",
-                number(Figure.of(writes[name]).median),
-                ratio(ratios(writes["raw file"], writes[name])),
-                number(Figure.of(reads[name]).median),
-            ]
-            for name in written
+
+def commit_table(rounds: list[dict[str, dict[str, float]]]) -> Table:
+    """Microseconds, with the bare write beside them."""
+    commits, writes = figures(rounds, "commit"), figures(rounds, "write")
+    rows = [
+        [
+            size,
+            microseconds(commits[size]),
+            microseconds(writes[size]),
+            ratio(Figure.of(one["commit"][size] / one["write"][size] for one in rounds)),
         ]
-    spill.close()
-    cache.close()
-    return Table("Bytes to /tmp and back", ["what", "write µs", "speed, raw file = 1", "read µs"], rows)
+        for size in commits
+    ]
+    return Table("Committing one slot", ["bytes", "commit µs", "a bare write µs", "ratio"], rows)
 
 
-def _timed(function: Callable[[], object], settings: Settings) -> float:
-    """Microseconds; the quickest of several."""
-    quickest = float("inf")
-    for _ in range(max(5, int(30 * settings.scale))):
-        begun = time.perf_counter_ns()
-        function()
-        quickest = min(quickest, (time.perf_counter_ns() - begun) / 1e3)
-    return quickest
-
-
-def _raw_write(place: str, data: bytes) -> float:
-    path = f"{place}/raw"
-    quickest = float("inf")
-    for _ in range(20):
-        begun = time.perf_counter_ns()
-        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        os.write(fd, data)
-        os.close(fd)
-        quickest = min(quickest, (time.perf_counter_ns() - begun) / 1e3)
-        Path(path).unlink()
-    return quickest
-
-
-def _raw_read(place: str, data: bytes) -> bytes:
-    path = Path(place) / "to-read"
-    if not path.exists():
-        path.write_bytes(data)
-    return path.read_bytes()
-
-
-def _spill_write(spill: Spill, value: object) -> float:
-    quickest = float("inf")
-    for _ in range(20):
-        begun = time.perf_counter_ns()
-        encoded = encode(value)
-        assert encoded is not None
-        spilled = spill.put("k", encoded.buffers)
-        quickest = min(quickest, (time.perf_counter_ns() - begun) / 1e3)
-        assert spilled is not None
-        spill.drop(spilled)
-    return quickest
-
-
-def _spill_read(spill: Spill, value: object, settings: Settings) -> float:
-    encoded = encode(value)
-    assert encoded is not None
-    spilled = spill.put("k", encoded.buffers)
-    assert spilled is not None
-    read = spill.map if encoded.mapped else spill.get
-    quickest = _timed(lambda: encoded.decode(read(spilled)), settings)
-    spill.drop(spilled)
-    return quickest
+def spill_table(rounds: list[dict[str, dict[str, float]]]) -> Table:
+    """Microseconds; what is mapped is read by the kernel as it is touched."""
+    out, back, mapped = figures(rounds, "out"), figures(rounds, "back"), figures(rounds, "mapped")
+    rows = [
+        [name, microseconds(out[name]), microseconds(back[name]), microseconds(mapped[name]) if name in mapped else "–"]
+        for name in out
+    ]
+    return Table("Out of memory and back", ["bytes", "out µs", "back µs", "back, mapped, µs"], rows)

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger", "Savepoint"]
 
+_LARGE = 4096
+"""Bytes from which on a digest costs more than a write that it may save."""
 _SLOW_ENCODING = 0.005
 """Seconds of encoding, for a value that had not changed, from which on the user is told once."""
 
@@ -447,12 +449,14 @@ class Ledger:
     def _stage(self, cell: Cell, value: Any, entries: list[Any], parts: list[Any], changed: list[Any]) -> None:
         if cell.fixed and value is cell.value and cell.slot.name not in self._deleted:
             return
-        from warmstate.warm.committed import digest_of
+        from warmstate.warm.committed import digest_of, is_fixed
 
         began = self.clock.monotonic()
         buffers = self.encode_cell(cell, value)
-        digest = digest_of(buffers)
-        if digest == cell.digest and cell.slot.name not in self._deleted:
+        # A large object that cannot change in place is another value by being another object: no digest has to tell.
+        large = sum(map(len, buffers)) > _LARGE
+        digest = b"" if large and is_fixed(value) else digest_of(buffers)
+        if digest and digest == cell.digest and cell.slot.name not in self._deleted:
             took = self.clock.monotonic() - began
             if took > _SLOW_ENCODING:
                 self.notices.once(

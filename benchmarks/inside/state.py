@@ -1,0 +1,148 @@
+"""
+What state costs inside one process: a program of its own, so that it runs in the environment that holds the peers.
+
+Prints one JSON object: question -> subject -> nanoseconds for one operation, or bytes per second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cachetools
+import diskcache
+import lru
+
+from warmstate import State, StatefulHandler, StateStore, state
+from warmstate.warm.journal import Journal
+from warmstate.warm.spill import Spill
+from warmstate.warm.unit import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEYS = [f"session/{number}" for number in range(1000)]
+VALUE = bytes(1000)
+BUDGET = 64 * 2**20
+COMMIT_SIZES = {"1 kB": 1_000, "100 kB": 100_000, "1 MB": 1_000_000}
+SPILL_SIZES = {"1 MB": 1_000_000, "100 MB": 100_000_000}
+
+
+def best(operation: Callable[[], object], *, operations: int, repeats: int = 7) -> float:
+    """Nanoseconds of one operation where a call does several: the quickest of some repeats, the least disturbed one."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter_ns()
+        operation()
+        times.append(time.perf_counter_ns() - began)
+    return min(times) / operations
+
+
+def store(folder: str) -> dict[str, dict[str, float]]:
+    """A get that hits and a set, of 1 kB under a thousand keys."""
+    subjects: dict[str, Any] = {
+        "dict, without any bound": {},
+        "lru-dict (C), bounded in items": lru.LRU(len(KEYS) * 2),
+        "**warmstate** store": StateStore(memory_budget=BUDGET),
+        "cachetools LRUCache": cachetools.LRUCache(BUDGET, getsizeof=len),
+        "cachetools TTLCache": cachetools.TTLCache(BUDGET, ttl=600, getsizeof=len),
+        "diskcache": diskcache.Cache(folder),
+    }
+    results: dict[str, dict[str, float]] = {"get": {}, "set": {}}
+    for name, mapping in subjects.items():
+        keys = KEYS if name != "diskcache" else KEYS[:100]
+
+        def set_all(mapping: Any = mapping, keys: list[str] = keys) -> None:
+            for key in keys:
+                mapping[key] = VALUE
+
+        def get_all(mapping: Any = mapping, keys: list[str] = keys) -> None:
+            for key in keys:
+                mapping[key]
+
+        results["set"][name] = best(set_all, operations=len(keys), repeats=7 if keys is KEYS else 2)
+        results["get"][name] = best(get_all, operations=len(keys), repeats=21 if keys is KEYS else 3)
+    return results
+
+
+class Holder(StatefulHandler):
+    """Has one committed slot."""
+
+    page: State[bytes] = state(default=b"", survives="reset")
+
+
+def commit(folder: str) -> dict[str, dict[str, float]]:
+    """A unit of work that sets a slot of some size and commits it, against a bare write of the same bytes to the same disk."""
+    results: dict[str, dict[str, float]] = {"commit": {}, "write": {}}
+    for name, size in COMMIT_SIZES.items():
+        place = Path(folder, f"journal-{size}")
+        place.mkdir()
+        handler = Holder()
+        ledger = Ledger(handler, Holder.__warmstate__, backend=Journal(str(place)))
+        ledger.open()
+        pages = [bytes([number]) * size for number in (1, 2)]
+        commits, writes = [], []
+        descriptor = os.open(place / "bare", os.O_CREAT | os.O_WRONLY)
+        for number in range(200):
+            began = time.perf_counter_ns()
+            ledger.begin("handle")
+            handler.page = pages[number % 2]
+            ledger.commit(f"request-{number}")
+            commits.append(time.perf_counter_ns() - began)
+            ledger.settle()
+            began = time.perf_counter_ns()
+            os.pwrite(descriptor, pages[number % 2], number % 20 * size)
+            writes.append(time.perf_counter_ns() - began)
+        os.close(descriptor)
+        ledger.close()
+        results["commit"][name] = sorted(commits)[len(commits) // 2]
+        results["write"][name] = sorted(writes)[len(writes) // 2]
+    return results
+
+
+def spill(folder: str) -> dict[str, dict[str, float]]:
+    """Moving bytes out of memory and back, against a plain file and against diskcache as it comes."""
+    results: dict[str, dict[str, float]] = {"out": {}, "back": {}, "mapped": {}}
+    ours = Spill(folder, budget=2**30, reserve=0)
+    theirs = diskcache.Cache(f"{folder}/diskcache", size_limit=2**31)
+    plain = Path(folder, "plain")
+
+    def note(kind: str, subject: str, operation: Callable[[], Any]) -> Any:
+        began = time.perf_counter_ns()
+        result = operation()
+        taken = time.perf_counter_ns() - began
+        results[kind][subject] = min(taken, results[kind].get(subject, taken))
+        return result
+
+    for name, size in SPILL_SIZES.items():
+        value = os.urandom(size)
+        for _ in range(20 if size < 10_000_000 else 3):  # in turn: the disk has moods
+            note("out", f"plain file, {name}", partial(plain.write_bytes, value))
+            note("back", f"plain file, {name}", plain.read_bytes)
+            plain.unlink()
+            receipt = note("out", f"**warmstate** spill, {name}", partial(ours.put, "key", [value]))
+            note("back", f"**warmstate** spill, {name}", partial(ours.get, receipt))
+            note("mapped", f"**warmstate** spill, {name}", partial(ours.map, receipt))
+            ours.drop(receipt)
+            note("out", f"diskcache, {name}", partial(theirs.set, "key", value))
+            note("back", f"diskcache, {name}", partial(theirs.get, "key"))
+    return results
+
+
+def main() -> None:
+    """Answer the questions named on the command line."""
+    answers: dict[str, object] = {}
+    for question in sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as folder:
+            answers[question] = {"store": store, "commit": commit, "spill": spill}[question](folder)
+    print(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()
