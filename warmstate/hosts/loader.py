@@ -60,9 +60,7 @@ def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
     except ImportError as error:
         raise HandlerImportError(f"Unable to import module '{module_name}': {error}") from error
     except SyntaxError as error:
-        raise HandlerSyntaxError(
-            f"Syntax error in module '{module_name}': {error.msg} ({error.filename}, line {error.lineno})"
-        ) from error
+        raise HandlerSyntaxError(f"Syntax error in module '{module_name}': {error}") from error
     target: Any = sys.modules[module_name]
     for part in attribute.split("."):
         try:

@@ -15,7 +15,7 @@ import os
 from _json import encode_basestring_ascii as _quote
 from os import close as _close, getcwd as _getcwd, open as _open, read as _read
 
-from warmstate.errors import WarmstateError
+from warmstate.errors import HandlerSyntaxError, WarmstateError
 from warmstate.wire.runtime_api import Failure
 
 TYPE_CHECKING = False
@@ -47,8 +47,9 @@ def failure_from(error: BaseException, *, request_id: str = "") -> Failure:
         message = describe(error)
         frames = frames_of(error.__traceback__)
         stack = [_format(frame) for frame in frames]
-        if not stack and isinstance(error, SyntaxError):
-            stack = [f"  File {error.filename!r} Line {error.lineno}\n    {error.text}"]
+        unread = error.__cause__ if isinstance(error, HandlerSyntaxError) else error
+        if not stack and isinstance(unread, SyntaxError):
+            stack = [f'  File "{unread.filename}" Line {unread.lineno}\n    {unread.text}']
         cause = _xray_cause(error, kind, message, frames)
     except BaseException:  # noqa: BLE001 - out of memory or of stack: the type alone is still an answer
         return failure_of(kind, "the failure itself could not be described", request_id=request_id)
