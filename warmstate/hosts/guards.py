@@ -36,8 +36,10 @@ class Guards:
     __slots__ = (
         "_collects",
         "_directory",
+        "_least_modules",
         "_limit",
         "_mask",
+        "_modules",
         "_notices",
         "_profile",
         "_threads",
@@ -58,6 +60,8 @@ class Guards:
         self._timeout = getdefaulttimeout()
         self._threads = count_threads()
         self._variables = dict(os.environ)
+        self._modules = dict(sys.modules)
+        self._least_modules = len(self._modules)
 
     def __repr__(self) -> str:
         return f"<Guards of {self._directory}>"
@@ -89,6 +93,8 @@ class Guards:
             self._put_back("the garbage collector's switch")
         if len(os.environ) < len(self._variables):
             self._restore_variables()
+        if "sys" not in sys.modules or len(sys.modules) < self._least_modules:
+            self._restore_modules()
         if count_threads() > self._threads:
             self._name_threads()
         if "subprocess" in sys.modules or "multiprocessing" in sys.modules:
@@ -115,6 +121,15 @@ class Guards:
             self._put_back("variables of the platform (" + ", ".join(sorted(missing)[:5]) + ")")
         # What else is gone stays gone; it is not looked for again.
         self._variables = {name: value for name, value in self._variables.items() if name in os.environ}
+
+    def _restore_modules(self) -> None:
+        # Modules of the runtime and of Python are ours to keep; a module of the user that is gone may be gone on purpose.
+        kept = sys.stdlib_module_names | {"warmstate"}
+        missing = [name for name in self._modules if name not in sys.modules and name.partition(".")[0] in kept]
+        sys.modules.update({name: self._modules[name] for name in missing})
+        self._least_modules = min(self._least_modules, len(sys.modules))
+        if missing:
+            self._put_back("sys.modules")
 
     def _name_threads(self) -> None:
         threading = sys.modules.get("threading")

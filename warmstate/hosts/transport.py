@@ -12,6 +12,7 @@ from __future__ import annotations
 import _socket
 import select
 from _struct import pack
+from os import fstat
 
 from warmstate.errors import ConfigurationError, TransportError
 from warmstate.hosts.http11 import CHUNKED, body_length, parse_head
@@ -21,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MOST_STALL", "NativeTransport", "Reply", "parse_address"]
+__all__ = ["MOST_STALL", "NativeTransport", "Reply", "end_own", "identity_of", "parse_address"]
 
 _MOST_HEAD = 256 * 1024
 _RECEIVE = 64 * 1024
@@ -79,6 +80,7 @@ class NativeTransport:
         "_buffer",
         "_heads",
         "_host",
+        "_identity",
         "_known",
         "_known_reply",
         "_poll",
@@ -96,6 +98,7 @@ class NativeTransport:
         self._host, self._port, self._prefix = parse_address(runtime_api)
         self._beat = pack("@ll", int(beat), int(beat % 1 * 1_000_000))
         self._socket: _socket.socket | None = None
+        self._identity: tuple[int, int] | None = None
         self._buffer = b""
         authority = f"[{self._host}]" if ":" in self._host else self._host
         self._suffix = f" HTTP/1.1\r\nHost: {authority}:{self._port}\r\nUser-Agent: {_USER_AGENT}\r\n"
@@ -245,10 +248,7 @@ class NativeTransport:
         connection, self._socket = self._socket, None
         self._buffer = b""
         if connection is not None:
-            try:
-                connection.close()
-            except OSError:
-                pass
+            end_own(connection, self._identity)
 
     # ---- below: one connection
 
@@ -259,6 +259,7 @@ class NativeTransport:
     def _connected(self) -> _socket.socket:
         if self._socket is None:
             self._socket = self._connect()
+            self._identity = identity_of(self._socket)
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
         return self._socket
@@ -447,6 +448,30 @@ class NativeTransport:
             pieces.append(piece)
             total += len(piece)
         return b"".join(pieces)
+
+
+def identity_of(connection: _socket.socket) -> tuple[int, int] | None:
+    """What the descriptor of `connection` leads to, or None if it is closed."""
+    try:
+        status = fstat(connection.fileno())
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def end_own(connection: _socket.socket, identity: tuple[int, int] | None) -> None:
+    """
+    Close `connection`, unless its descriptor is no longer the one it was opened with.
+
+    A handler that closes every descriptor closes ours too, and whatever is opened next gets the number.
+    """
+    if identity is None or identity_of(connection) != identity:
+        connection.detach()
+        return
+    try:
+        connection.close()
+    except OSError:
+        pass
 
 
 class Stream:

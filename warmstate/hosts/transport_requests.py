@@ -9,6 +9,7 @@ The Runtime API over `requests`, for those who want a well-known client there (`
 from __future__ import annotations
 
 import select
+import sys
 from http.client import HTTPException
 
 import requests
@@ -20,7 +21,7 @@ from urllib3.util import Retry
 
 from warmstate.errors import TransportError
 from warmstate.hosts.http11 import body_length
-from warmstate.hosts.transport import MOST_STALL, NativeTransport, Reply
+from warmstate.hosts.transport import MOST_STALL, NativeTransport, Reply, identity_of
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ __all__ = ["RequestsTransport"]
 class RequestsTransport(NativeTransport):
     """The same calls as `NativeTransport`; `get` and `post` go through one `requests.Session`."""
 
-    __slots__ = ("_patient", "_session", "_url", "_used", "_waiting")
+    __slots__ = ("_connection", "_modules", "_patient", "_session", "_url", "_used", "_waiting")
 
     def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
         super().__init__(runtime_api, beat=beat)
@@ -45,6 +46,8 @@ class RequestsTransport(NativeTransport):
         self._used = False
         self._waiting: Callable[[], None] | None = None
         self._patient = False
+        self._connection: HTTPConnection | None = None
+        self._modules = dict(sys.modules)
         self._session = self._make_session()
 
     def get(self, request: Request, on_beat: Callable[[], None] | None = None) -> Reply:
@@ -84,6 +87,7 @@ class RequestsTransport(NativeTransport):
         self._used = False
 
     def _send(self, request: Request) -> Reply:
+        self._forget_what_was_taken()
         try:
             with self._session.request(
                 request.method,
@@ -111,6 +115,16 @@ class RequestsTransport(NativeTransport):
             self.close()
             raise
 
+    def _forget_what_was_taken(self) -> None:
+        """Drop the connection whose descriptor a handler closed, and bring back modules that it removed."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None and identity_of(connection.sock) != self._identity:
+            connection.sock.detach()
+            connection.sock = None
+            self._used = False
+        if "urllib3" not in sys.modules:  # it imports parts of itself while it works
+            sys.modules.update({name: module for name, module in self._modules.items() if name not in sys.modules})
+
     def _make_session(self) -> requests.Session:
         session = requests.Session()
         session.trust_env = False
@@ -121,6 +135,9 @@ class RequestsTransport(NativeTransport):
         return session
 
     def _wait(self, connection: HTTPConnection) -> None:
+        if connection is not self._connection and connection.sock is not None:
+            self._connection = connection
+            self._identity = identity_of(connection.sock)
         if not self._patient or connection.sock is None:
             return
         poll = select.poll()

@@ -56,7 +56,9 @@ class Watcher:
         "_budget",
         "_deadline",
         "_dump_before",
+        "_identity",
         "_last_steps",
+        "_lost",
         "_near_deadline",
         "_on_sigterm",
         "_over",
@@ -86,6 +88,8 @@ class Watcher:
         self._over.acquire()
         self._last_steps = _thread.allocate_lock()
         self._read = self._write = -1
+        self._identity = 0
+        self._lost = False
         self.waiting = False
         self.terminated = 0.0
 
@@ -94,29 +98,49 @@ class Watcher:
 
     def start(self, *, thread: bool = True) -> None:
         """Install the signal handler and start the thread, unless the main thread watches itself; on the main thread only."""
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._open_pipe()
         self.install()
         if thread:
             _thread.start_new_thread(self._watch, ())
 
     def install(self) -> None:
-        """Put the SIGTERM handler and the wake-up descriptor in place, again where user code replaced them."""
+        """Put the SIGTERM handler and the wake-up descriptor in place, again where user code replaced or closed them."""
+        if self._lost:
+            self._open_pipe()
         _signal.signal(_signal.SIGTERM, self._arrived)
         _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def is_installed(self) -> bool:
         """Whether SIGTERM still comes here."""
-        return _signal.getsignal(_signal.SIGTERM) == self._arrived
+        return not self._lost and _signal.getsignal(_signal.SIGTERM) == self._arrived
+
+    def _open_pipe(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._identity = os.fstat(self._read).st_ino
+        self._lost = False
+
+    def _signals(self, milliseconds: float) -> bytes | None:
+        """
+        The signals that came within this time; None when the pipe is gone.
+
+        After a handler closed every descriptor, the number may lead to our own connection: never read from that.
+        """
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        if not poll.poll(milliseconds):
+            return b""
+        try:
+            if os.fstat(self._read).st_ino == self._identity:
+                return os.read(self._read, 512)
+        except OSError:
+            pass
+        return None
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until a signal comes; where the main thread watches by itself."""
-        poll = select.poll()
-        poll.register(self._read, select.POLLIN)
-        if poll.poll(seconds * 1000.0):
-            try:
-                os.read(self._read, 512)
-            except OSError:
-                pass  # another signal's byte was read along
+        if self._signals(seconds * 1000.0) is None:
+            self._lost = True
+            time.sleep(seconds)
 
     def begin(self, deadline: float) -> None:
         """An invocation begins; `deadline` is on the monotonic clock, 0.0 for none."""
@@ -151,19 +175,22 @@ class Watcher:
             raise Terminated
 
     def _watch(self) -> None:
-        poll = select.poll()
-        poll.register(self._read, select.POLLIN)
         while True:
-            if poll.poll(self._pause() * 1000.0):
-                try:
-                    signals = os.read(self._read, 512)
-                except OSError:
-                    signals = b""
-                if _signal.SIGTERM in signals:
-                    break
+            if self._lost:
+                time.sleep(self._pause())  # until the main thread has opened another
+                signals: bytes | None = b""
+            else:
+                signals = self._signals(self._pause() * 1000.0)
+            if signals is None:
+                self._lost = True
+            elif _signal.SIGTERM in signals or self.terminated:
+                break
             elif self._deadline and self._dump_before and time.monotonic() >= self._deadline - self._dump_before:
                 self._deadline = 0.0
-                self._near_deadline()
+                try:
+                    self._near_deadline()
+                except Exception:  # noqa: BLE001 - without this thread nobody would see SIGTERM
+                    pass
         self._end()
 
     def _pause(self) -> float:
