@@ -162,7 +162,7 @@ def test_a_syntax_error_shows_its_place():
         error.__traceback__ = None
         stack = body_of(failure_from(error))["stackTrace"]
 
-    assert ["  File 'app.py' Line 1\n    a b"] == [frame.rstrip("\n") for frame in stack]
+    assert ['  File "app.py" Line 1\n    a b'] == [frame.rstrip("\n") for frame in stack]
 
 
 def test_it_needs_no_module(monkeypatch):
