@@ -30,10 +30,14 @@ def program(name: str) -> str:
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("command", [["sam", "validate", "--lint", "--template"], ["cfn-lint"]], ids=["sam", "cfn-lint"])
+@pytest.mark.parametrize(
+    "command", [["sam", "validate", "--lint", "--template"], ["cfn-lint"]], ids=["sam", "cfn-lint"]
+)
 def test_template_is_valid(command):
     """AWS's own tools find nothing to say about the template."""
-    done = subprocess.run([program(command[0]), *command[1:], str(HERE / "template.yaml")], env=QUIET, capture_output=True, text=True)
+    done = subprocess.run(
+        [program(command[0]), *command[1:], str(HERE / "template.yaml")], env=QUIET, capture_output=True, text=True
+    )
 
     assert 0 == done.returncode, done.stdout + done.stderr
 

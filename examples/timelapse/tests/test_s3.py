@@ -19,10 +19,11 @@ from examples.timelapse import manifest as manifests
 from examples.timelapse.bucket import ABSENT, Conflict
 from examples.timelapse.s3 import S3Bucket
 from examples.timelapse.studio.camera import s3_event
+from examples.timelapse.studio.seaweed import ACCESS, Seaweed
 from examples.timelapse.studio.verify import examine
 from warmstate.emulator import Emulator, Function
 
-from .conftest import ACCESS, Seaweed, find_weed
+from .conftest import find_weed
 from .test_video import Editor, key, make_options
 
 pytestmark = pytest.mark.process

@@ -227,7 +227,6 @@ class _Fresh:
     def list(self, prefix, after, limit):
         return self._photos.list(prefix, after, limit)
 
-
     def test_resting_closes_the_group(self, bucket, shoot):
         """When the camera sleeps the open GOP becomes a segment, so that plain players see it and no part is needed any more."""
         shoot(*range(20))
@@ -344,7 +343,6 @@ class TestFencing:
         bucket.put(manifests.KEY, text[: len(text) // 2], match=None)
         with pytest.raises(manifests.ManifestDamaged):
             Editor(bucket)
-
 
     def test_gives_up_when_it_always_loses(self, bucket, shoot):
         """An instance that never wins says so instead of trying for ever; its photos wait for the next flush."""
