@@ -60,7 +60,7 @@ class TestEvents:
             (b" \n", "empty"),
             (b"{", "input"),
             (b"nope", "character 0"),
-            (b"[1,]", "character 3"),
+            (b"[1,]", "char"),
             (b"{} x", "extra data"),
             (b"NaN", "NaN"),
             (b"[-Infinity]", "Infinity"),
