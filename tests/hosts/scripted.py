@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import socket
 import subprocess
 import sys
@@ -141,10 +142,19 @@ class ScriptedApi:
             return False
         with self._lock:
             self.waiting += 1
-        reply = self.events.get()
+        reply = self._next_event(connection)
         with self._lock:
             self.waiting -= 1
-        return self._say(connection, reply)
+        return reply is not None and self._say(connection, reply)
+
+    def _next_event(self, connection):
+        """The next event; None when the process that asked is gone, so that it takes no event along."""
+        while True:
+            try:
+                return self.events.get(timeout=0.02)
+            except queue.Empty:
+                if select.select([connection], [], [], 0)[0] and not connection.recv(1, socket.MSG_PEEK):
+                    return None
 
     def _say(self, connection, reply):
         if callable(reply):

@@ -1,0 +1,465 @@
+"""The runtime as a real process: how it starts, freezes, thaws, fails and ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.scripted import PATIENCE, event, wait_for
+
+pytestmark = pytest.mark.process
+
+TELL = """
+import os
+from warmstate import StatefulHandler
+
+class Handler(StatefulHandler):
+    def on_init(self, init):
+        self.begun = [init.start, init.generation, init.reset_reason]
+
+    def on_thaw(self, thaw):
+        self.thaws = getattr(self, "thaws", 0) + 1
+
+    def handle(self, event, context):
+        if event.get("exit"):
+            os._exit(3)
+        thaw = context.thaw
+        return {
+            "start": context.start,
+            "begun": self.begun,
+            "generation": context.generation,
+            "frozen_for": thaw and thaw.frozen_for,
+            "thaws": getattr(self, "thaws", 0),
+            "pid": os.getpid(),
+        }
+
+    def before_shutdown(self, shutdown):
+        print("before_shutdown", shutdown.reason, shutdown.interrupted, flush=True)
+"""
+
+
+class TestStarts:
+    def test_cold_then_warm(self, api, start):
+        """The first invocation of a new environment is cold, the next one warm."""
+        start(TELL, "app.Handler")
+        first, second = api.ask("1").json, api.ask("2").json
+
+        assert ("cold", ["cold", 1, None], "warm") == (first["start"], first["begun"], second["start"])
+
+    def test_a_crash_then_a_reset(self, api, start):
+        """A process that died in its handler is followed by a reset with the reason crash."""
+        dying = start(TELL, "app.Handler")
+        api.ask("1")
+        api.send("2", {"exit": 1})
+        assert 3 == dying.ended()
+        start(TELL, "app.Handler")
+        answer = api.ask("3").json
+
+        assert ("reset", ["reset", 2, "crash"], 2) == (answer["start"], answer["begun"], answer["generation"])
+
+    def test_an_orderly_end_then_a_reset(self, api, start):
+        """SIGTERM while idle ends the process by itself: the next one in this environment knows an exit."""
+        first = start(TELL, "app.Handler")
+        api.ask("1")
+        api.wait_until_idle()
+        first.signal(signal.SIGTERM)
+        assert 0 == first.ended()
+        start(TELL, "app.Handler")
+
+        assert ["reset", 2, "exit"] == api.ask("2").json["begun"]
+
+    def test_provisioned(self, api, start):
+        """An environment that was prepared ahead says so."""
+        start(TELL, "app.Handler", AWS_LAMBDA_INITIALIZATION_TYPE="provisioned-concurrency")
+
+        assert ["provisioned", "warm"] == [api.ask("1").json["start"], api.ask("2").json["start"]]
+
+    @pytest.mark.parametrize("transport", ["native", "requests"])
+    def test_a_real_freeze_is_measured(self, api, start, transport):
+        """Stopped for 1.5 s in `next`: the hook runs once, and the time is right to 0.15 s."""
+        runtime = start(TELL, "app.Handler", WARMSTATE_TRANSPORT=transport)
+        api.ask("1")
+        api.wait_until_idle()
+        runtime.signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        time.sleep(1.5)
+        api.send("2")
+        frozen = time.monotonic() - stopped
+        runtime.signal(signal.SIGCONT)
+        answer = api.answer().json
+
+        assert ("thaw", 1) == (answer["start"], answer["thaws"])
+        assert answer["frozen_for"] == pytest.approx(frozen, abs=0.15)
+        assert "warm" == api.ask("3").json["start"]
+
+    def test_idle_is_not_frozen(self, api, start):
+        """Waiting longer than the threshold without a stop is warm."""
+        start(TELL, "app.Handler", WARMSTATE_THAW_AFTER="0.4")
+        api.ask("1")
+        time.sleep(1.2)
+
+        assert ("warm", 0) == tuple(api.ask("2").json[name] for name in ("start", "thaws"))
+
+    def test_no_threshold_is_crossed_by_a_short_freeze(self, api, start):
+        """Below `WARMSTATE_THAW_AFTER` there is neither hook nor thaw."""
+        runtime = start(TELL, "app.Handler", WARMSTATE_THAW_AFTER="5")
+        api.ask("1")
+        api.wait_until_idle()
+        runtime.signal(signal.SIGSTOP)
+        time.sleep(0.8)
+        runtime.signal(signal.SIGCONT)
+
+        assert ("warm", None, 0) == tuple(api.ask("2").json[name] for name in ("start", "frozen_for", "thaws"))
+
+
+class TestInit:
+    @pytest.mark.parametrize(
+        ("source", "handler", "kind"),
+        [
+            ("raise ValueError('x')", "app.handler", "ValueError"),
+            ("import nothing_of_this_name", "app.handler", "Runtime.ImportModuleError"),
+            ("def broken(:", "app.handler", "Runtime.UserCodeSyntaxError"),
+            ("", "app.handler", "Runtime.HandlerNotFound"),
+            ("", "other.handler", "Runtime.ImportModuleError"),
+            ("", "handler", "Runtime.MalformedHandlerName"),
+            ("", "", "Runtime.MalformedHandlerName"),
+            ("", "sys.exit", "Runtime.BuiltInModuleConflict"),
+            ("import sys; sys.exit(0)", "app.handler", "Runtime.HandlerExit"),
+            ("from warmstate import *\nclass H(StatefulHandler):\n def handle(self, event, context): pass\n def on_init(self, init): raise KeyError('k')", "app.H", "KeyError"),
+            ("from warmstate import *\nclass H(StatefulHandler):\n def handle(self, event, context): pass\n def __init__(self): raise KeyError('k')", "app.H", "KeyError"),
+            ("from warmstate import *\nclass H(StatefulHandler):\n n: State[int] = state()", "app.H", "Runtime.DeclarationError"),
+        ],
+    )  # fmt: skip
+    def test_a_failed_init_is_told_once_and_ends(self, api, start, source, handler, kind):
+        """One post to init/error, with the type the caller sees; the process ends with 1 and asks for nothing."""
+        runtime = start(source, handler)
+        posted = api.answer()
+
+        assert ("init/error", kind) == (posted.kind, posted.json["errorType"])
+        assert kind == posted.headers["lambda-runtime-function-error-type"]
+        assert 1 == runtime.ended()
+        assert api.posted.empty()
+        assert not [path for _, _, path in api.calls if path.endswith("invocation/next")]
+        assert "[ERROR]" in runtime.output
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("WARMSTATE_THAW_AFTER", "soon"), ("WARMSTATE_TRANSPORT", "carrier pigeon")]
+    )
+    def test_a_bad_setting_is_an_init_error_that_names_it(self, api, start, name, value):
+        """Nobody has to search for what is wrong."""
+        runtime = start("def handler(event, context): pass", **{name: value})
+        posted = api.answer()
+
+        assert "Runtime.ConfigurationError" == posted.json["errorType"]
+        assert name in posted.json["errorMessage"]
+        assert value in posted.json["errorMessage"]
+        assert 1 == runtime.ended()
+
+    def test_no_runtime_api(self, start):
+        """Outside of Lambda it says what to do and ends."""
+        runtime = start("def handler(event, context): pass", AWS_LAMBDA_RUNTIME_API="")
+
+        assert 1 == runtime.ended()
+        assert "AWS_LAMBDA_RUNTIME_API" in runtime.output
+
+
+class TestEnd:
+    @pytest.mark.parametrize("transport", ["native", "requests"])
+    def test_sigterm_while_idle(self, api, start, transport):
+        """The hook runs at once and the process ends with 0."""
+        runtime = start(TELL, "app.Handler", WARMSTATE_TRANSPORT=transport)
+        api.ask("1")
+        api.wait_until_idle()
+        begun = time.monotonic()
+        runtime.signal(signal.SIGTERM)
+
+        assert 0 == runtime.ended()
+        assert "before_shutdown spindown False" in runtime.output
+        assert time.monotonic() - begun < PATIENCE / 3
+
+    def test_sigterm_before_the_first_event(self, api, start):
+        """An environment that never served anything ends in order too."""
+        runtime = start(TELL, "app.Handler")
+        api.wait_until_idle()
+        runtime.signal(signal.SIGTERM)
+
+        assert 0 == runtime.ended()
+        assert "before_shutdown" in runtime.output
+
+    def test_sigterm_while_frozen(self, api, start):
+        """It is delivered at the thaw, before an event is served."""
+        runtime = start(TELL, "app.Handler")
+        api.ask("1")
+        api.wait_until_idle()
+        runtime.signal(signal.SIGSTOP)
+        runtime.signal(signal.SIGTERM)
+        runtime.signal(signal.SIGCONT)
+
+        assert 0 == runtime.ended()
+        assert "before_shutdown spindown False" in runtime.output
+
+    def test_sigterm_while_a_handler_runs_that_ends_in_time(self, api, start):
+        """The answer leaves, then the steps run: nothing was interrupted."""
+        runtime = start(
+            TELL.replace("if event.get", "import time; time.sleep(event.get('sleep', 0))\n        if event.get"),
+            "app.Handler",
+            WARMSTATE_SHUTDOWN_BUDGET="9",
+        )
+        api.ask("1")
+        api.send("2", {"sleep": 0.5})
+        wait_for(api.events.empty)
+        time.sleep(0.1)
+        runtime.signal(signal.SIGTERM)
+
+        assert ("2", "response") == ((answer := api.answer()).request_id, answer.kind)
+        assert 0 == runtime.ended()
+        assert "before_shutdown spindown False" in runtime.output
+
+    def test_sigterm_while_a_serial_handler_hangs(self, api, start):
+        """No code of the user overlaps it: the hook is skipped by name, and the process ends within its budget."""
+        runtime = start(
+            TELL.replace("if event.get", "import time; time.sleep(event.get('sleep', 0))\n        if event.get"),
+            "app.Handler",
+        )
+        api.ask("1")
+        api.send("2", {"sleep": 60})
+        wait_for(api.events.empty)
+        time.sleep(0.1)
+        begun = time.monotonic()
+        runtime.signal(signal.SIGTERM)
+        runtime.ended()
+
+        assert time.monotonic() - begun < 10
+        assert "before_shutdown spindown" not in runtime.output
+        assert "before_shutdown skipped" in runtime.output
+        assert api.posted.empty()
+
+    def test_sigterm_again_and_again(self, api, start):
+        """The steps run once, however often it is said."""
+        runtime = start(TELL, "app.Handler")
+        api.ask("1")
+        api.wait_until_idle()
+        for _ in range(5):
+            runtime.signal(signal.SIGTERM)
+        assert 0 == runtime.ended()
+
+        assert 1 == runtime.output.count("before_shutdown")
+
+    def test_a_timeout_then_a_reset(self, api, start):
+        """SIGTERM past the deadline leaves the reason for the next process, and all stacks in the log before."""
+        source = TELL.replace("if event.get", "import time; time.sleep(event.get('sleep', 0))\n        if event.get")
+        runtime = start(source, "app.Handler")
+        api.ask("1")
+        api.send("2", {"sleep": 60}, seconds=1.0)
+        wait_for(api.events.empty)
+        time.sleep(1.1)
+        runtime.signal(signal.SIGTERM)
+        runtime.ended()
+        start(source, "app.Handler")
+
+        assert ["reset", 2, "timeout"] == api.ask("3").json["begun"]
+        assert "deadline is near" in runtime.output
+        assert "in handle" in runtime.output
+
+    def test_a_handler_that_asks_for_a_fresh_process(self, api, start):
+        """`ResetRequested` fails its invocation and ends the process; the next one is a reset by exit."""
+        source = TELL.replace('if event.get("exit"):\n            os._exit(3)', "from warmstate import ResetRequested\n        if event.get('exit'): raise ResetRequested('worn out')")  # fmt: skip
+        runtime = start(source, "app.Handler")
+        answer = api.ask("1", {"exit": 1})
+        assert ("error", "Function.ResetRequested") == (answer.kind, answer.json["errorType"])
+        runtime.ended()
+        start(source, "app.Handler")
+
+        assert ["reset", 2, "exit"] == api.ask("2").json["begun"]
+
+
+class TestInvocations:
+    def test_the_attempt_is_echoed_and_the_trace_is_set(self, api, start):
+        """The id of the delivery goes back, the trace is a variable for as long as its invocation, and no longer."""
+        start("import os\ndef handler(event, context): return os.environ.get('_X_AMZN_TRACE_ID')")
+        traced = api.ask("1", Lambda_Runtime_Trace_Id="Root=1-2-3", Lambda_Runtime_Invocation_Id="attempt-7")
+        plain = api.ask("2")
+
+        assert ("Root=1-2-3", "attempt-7") == (traced.json, traced.headers["lambda-runtime-invocation-id"])
+        assert plain.json is None
+        assert "lambda-runtime-invocation-id" not in plain.headers
+
+    def test_an_event_that_is_late_already(self, api, start):
+        """Nothing of the user runs for an event whose deadline has passed."""
+        runtime = start("def handler(event, context): print('ran')")
+        answer = api.ask("1", seconds=-1)
+
+        assert ("error", "Runtime.DeadlinePassed") == (answer.kind, answer.json["errorType"])
+        assert "ran" not in runtime.output
+
+    @pytest.mark.parametrize(
+        ("place", "handler"),
+        [
+            ("app.py", "app:handler"),
+            ("nested/inner/app.py", "nested/inner/app.handler"),
+            ("nested/inner/app.py", "nested.inner.app.handler"),
+        ],
+    )
+    def test_ways_to_name_a_handler(self, api, start, tmp_path, place, handler):
+        """Dots, slashes, a colon, packages without an __init__."""
+        target = tmp_path / "task" / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text("def handler(event, context): return __name__")
+        start("def handler(event, context): return __name__", handler)
+
+        assert api.ask("1").json == place.removesuffix(".py").replace("/", ".")
+
+    def test_many_invocations_are_each_answered_once(self, api, start):
+        """In order, under their own id, by one process."""
+        start("def handler(event, context): return [event, context.aws_request_id]")
+        for number in range(500):
+            api.send(f"id-{number}", number)
+
+        for number in range(500):
+            answer = api.answer()
+            assert (f"id-{number}", [number, f"id-{number}"]) == (answer.request_id, answer.json)
+        assert api.posted.empty()
+
+
+STREAM = """
+import time
+from warmstate import http_response
+SENT = []
+def handler(event, context):
+    if event.get("http"):
+        yield http_response(201, {"Content-Type": "text/plain"}, ["a=1"])
+    try:
+        for number in range(event["chunks"]):
+            SENT.append(number)
+            yield f"{number}," if not event.get("size") else b"x" * event["size"]
+        if event.get("fail"):
+            raise ValueError("after the last chunk")
+    finally:
+        print("finally", len(SENT), flush=True)
+"""
+
+
+class TestStreams:
+    def test_chunks_arrive(self, api, start):
+        """What the generator yields is the body, under the headers of a stream."""
+        start(STREAM)
+        answer = api.ask("1", {"chunks": 5})
+
+        assert (b"0,1,2,3,4,", {}) == (answer.body, answer.trailers)
+        assert ("streaming", "chunked") == (
+            answer.headers["lambda-runtime-function-response-mode"],
+            answer.headers["transfer-encoding"],
+        )
+        assert "0," == api.ask("2", {"chunks": 1}).body.decode()
+
+    def test_an_http_prelude(self, api, start):
+        """Status, headers and cookies go first."""
+        start(STREAM)
+        answer = api.ask("1", {"chunks": 1, "http": 1})
+        prelude, _, payload = answer.body.partition(b"\0" * 8)
+
+        assert "application/vnd.awslambda.http-integration-response" == answer.headers["content-type"]
+        assert {"statusCode": 201, "headers": {"Content-Type": "text/plain"}, "cookies": ["a=1"]} == json.loads(prelude)
+        assert b"0," == payload
+
+    def test_a_failure_after_fifty_chunks(self, api, start):
+        """Fifty chunks and both trailers; the instance goes on."""
+        runtime = start(STREAM)
+        answer = api.ask("1", {"chunks": 50, "fail": 1})
+        error = json.loads(base64.b64decode(answer.trailers["lambda-runtime-function-error-body"]))
+
+        assert 50 == answer.body.count(b",")
+        assert "ValueError" == answer.trailers["lambda-runtime-function-error-type"] == error["errorType"]
+        assert "after the last chunk" == error["errorMessage"]
+        assert b"0," == api.ask("2", {"chunks": 1}).body
+        assert "finally 50" in runtime.output
+
+    def test_a_client_that_goes(self, api, start):
+        """The generator is closed, its finally block runs, and the next event is served."""
+
+        def leave(body):
+            api.on_chunk = None
+            raise OSError("gone")
+
+        api.on_chunk = leave
+        runtime = start(STREAM)
+        api.send("1", {"chunks": 100_000, "size": 10_000})
+        wait_for(lambda: "finally" in runtime.output)
+
+        assert b"0," == api.ask("2", {"chunks": 1}).body
+
+    def test_a_slow_reader_slows_the_generator(self, api, start):
+        """No more than what the sockets hold is made ahead."""
+        read = []
+
+        def slowly(body):
+            read.append(len(body))
+            if len(read) < 6:
+                time.sleep(0.2)
+
+        api.on_chunk = slowly
+        runtime = start(STREAM.replace("SENT.append(number)", "SENT.append(number); print('made', number, flush=True)"))
+        api.send("1", {"chunks": 60, "size": 1_000_000})
+        wait_for(lambda: len(read) >= 4)
+        ahead = runtime.output.count("made") - len(read)
+        answer = api.answer()
+
+        assert 60_000_000 == len(answer.body)
+        assert ahead <= 25
+
+    def test_a_large_stream_needs_little_memory(self, api, start):
+        """200 MB go through with less than 20 MB more than before."""
+        import os
+
+        api._body = swallow  # the scripted platform must not keep it
+        runtime = start(STREAM)
+        api.ask("1", {"chunks": 1})
+        before = resident(runtime.pid)
+        api.ask("2", {"chunks": 200, "size": 1_000_000})
+
+        assert resident(runtime.pid) - before < 20_000_000
+        assert os.getpid() != runtime.pid
+
+
+def swallow(lines, headers):
+    if headers.get("transfer-encoding") != "chunked":
+        return lines.read(int(headers.get("content-length", 0))), {}
+    total = 0
+    while size := int(lines.readline(), 16):
+        total += size
+        while size:
+            size -= len(lines.read(min(size, 65536)))
+        lines.readline()
+    while lines.readline().strip():
+        pass
+    return str(total).encode(), {}
+
+
+def resident(pid):
+    """The most memory the process has had so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def test_the_extension_is_registered_before_the_first_next(api, start):
+    """It asks for no events, and its poll is open, or init would never end."""
+    start("def handler(event, context): pass")
+    api.wait_until_idle()
+    wait_for(lambda: any(path.endswith("event/next") for _, _, path in api.calls))
+    paths = [path.rpartition("/")[2] + path.split("/")[2][:1] for _, _, path in api.calls]
+
+    assert paths.index("registere") < paths.index("nextr")
+
+
+def test_two_events_at_once_are_served_one_after_another(api, start):
+    """A second event in the queue waits for the answer to the first."""
+    start("def handler(event, context): return event")
+    api.events.put(event("1", 1))
+    api.events.put(event("2", 2))
+
+    assert ["1", "2"] == [api.answer().request_id, api.answer().request_id]
