@@ -149,6 +149,11 @@ class Metered:
     def __repr__(self) -> str:
         return f"<Metered {self._bucket!r}: {self.requests} requests, {self.bytes_moved} bytes>"
 
+    def read_meter(self) -> tuple[int, int]:
+        """Gives the requests and bytes since the last reading."""
+        counts, self.requests, self.bytes_moved = (self.requests, self.bytes_moved), 0, 0
+        return counts
+
     def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
         self.requests += 1
         data, etag = self._bucket.get(key, start, end)

@@ -57,7 +57,6 @@ class Timelapse(StatefulHandler):
 
     def handle(self, event: Event, context: Context) -> dict[str, object]:
         wish = understand(event)
-        moved, requests = self.bucket.bytes_moved, self.bucket.requests
         new_here = self.warm_video is None
         for key, id in wish.doorbells.items():
             self.take(key, id)
@@ -73,13 +72,15 @@ class Timelapse(StatefulHandler):
             self.publisher.publish(self.bucket, self.video.manifest)
         if wish.queued:
             context.defer(self.photos)  # what is not in the video yet stays in the queue too
+        requests, moved = self.bucket.read_meter()  # since the last answer: a flush comes after the answer is made
+        frames, held = self.video.manifest.frames, len(self.photos)
         return {
             "start": context.start,
             "taken": self.photos_taken,
-            "held": len(self.photos),
-            "frames": self.video.manifest.frames,
-            "requests": self.bucket.requests - requests,
-            "bytes": self.bucket.bytes_moved - moved,
+            "held": held,
+            "frames": frames,
+            "requests": requests,
+            "bytes": moved,
         }
 
     def take(self, key: str, id: str) -> None:

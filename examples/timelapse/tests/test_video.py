@@ -357,7 +357,7 @@ class TestFencing:
             return real(name, data, match=match)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(bucket), "put", lambda self, name, data, *, match: always_late(name, data, match=match))
+            patch.setattr(type(bucket), "put", lambda _self, name, data, *, match: always_late(name, data, match=match))
             with pytest.raises(Conflict, match="in a row"):
                 editor.ring(6)
         assert list(range(7)) == editor.finish()
