@@ -151,10 +151,15 @@ class ScriptedApi:
         """The next event; None when the process that asked is gone, so that it takes no event along."""
         while True:
             try:
-                return self.events.get(timeout=0.02)
+                reply = self.events.get(timeout=0.02)
             except queue.Empty:
-                if select.select([connection], [], [], 0)[0] and not connection.recv(1, socket.MSG_PEEK):
-                    return None
+                reply = None
+            if select.select([connection], [], [], 0)[0] and not connection.recv(1, socket.MSG_PEEK):
+                if reply is not None:
+                    self.events.put(reply)
+                return None
+            if reply is not None:
+                return reply
 
     def _say(self, connection, reply):
         if callable(reply):
@@ -179,9 +184,9 @@ class ScriptedApi:
 
 
 class Runtime:
-    """`bootstrap` as a real process; its output is kept."""
+    """`bootstrap`, or another `command`, as a real process; its output is kept."""
 
-    def __init__(self, api, handler, task_root, *, tmp, **variables):
+    def __init__(self, api, handler, task_root, *, tmp, command=(BOOTSTRAP,), **variables):
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WARMSTATE_", "PYTHON"))
         }
@@ -194,7 +199,7 @@ class Runtime:
             **variables,
         }
         self.process = subprocess.Popen(
-            [str(BOOTSTRAP)],
+            [str(word) for word in command],
             env=environment,
             cwd=task_root,
             stdout=subprocess.PIPE,
