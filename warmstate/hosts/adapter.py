@@ -1,9 +1,12 @@
 """
 A handler class as a plain function, for the stock managed runtime that calls it.
 
-What works there: slots, commits, tails, resources, hooks. What does not: streaming, and `context.start` "restore".
-A freeze is told from the gap between two invocations; `before_shutdown` runs where SIGTERM reaches Python, which on the stock
-runtime means managed Python 3.12 and later with an extension registered (observed with awslambdaric 4.2.2).
+1. The platform's own client talks to the Runtime API. What runs after an answer elsewhere runs before it here: the answer
+   leaves only when the function has returned.
+2. A freeze is told from the gap between two invocations, on both clocks.
+3. SIGTERM reaches Python only where the client polls on another thread (managed Python 3.12 and later) and an extension is
+   registered. In the middle of a handler it is noted, and the last steps run when the handler is done.
+4. Streams are put together: the whole body is the answer.
 """
 
 from __future__ import annotations
@@ -13,30 +16,39 @@ import json
 import os
 import signal
 import sys
-import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, cast
 
 from warmstate.errors import LifecycleError, WarmstateError
 from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.instance import Instance
+from warmstate.lifecycle.clock import SYSTEM_CLOCK
 from warmstate.lifecycle.environment import Environment
 from warmstate.lifecycle.events import Init, Shutdown
 from warmstate.lifecycle.marker import claim
 from warmstate.lifecycle.thaw import thaw_between
 from warmstate.wire.runtime_api import Failure, Invocation, StreamedSuccess
+from warmstate.wire.streaming import DELIMITER, HTTP_CONTENT_TYPE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
     from typing import Any
 
     from warmstate.handler import StatefulHandler
+    from warmstate.lifecycle.clock import Clock
+    from warmstate.lifecycle.events import ShutdownReason
+    from warmstate.serving import Answer
     from warmstate.wire.runtime_api import Success
 
 __all__ = ["HandlerFailed", "as_lambda_handler"]
 
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_CLIENT_NAMES = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+
 
 class HandlerFailed(WarmstateError):
-    """Raised where the error of the handler has no exception to raise again; its text is that of the original."""
+    """Raised where the handler's error cannot be raised again; the class bears the name under which it is reported."""
 
 
 def as_lambda_handler(handler_class: type[StatefulHandler]) -> Callable[[Any, Any], object]:
@@ -44,110 +56,196 @@ def as_lambda_handler(handler_class: type[StatefulHandler]) -> Callable[[Any, An
     Make the instance now, in the platform's init phase, and return the function that serves its invocations.
 
     Raises:
-        BaseException: whatever `on_init` raised; the platform reports it as the init error.
+        BaseException: Whatever `on_init` raised; the platform reports it as the init error.
     """
-    environment = Environment.from_mapping(os.environ)
-    if environment.is_managed_instance:
-        raise LifecycleError(
-            "as_lambda_handler() serves one invocation at a time; on Lambda Managed Instances run the class with warmstate's "
-            "own bootstrap."
-        )
-    log = open_log(environment)
-    notices = HostNotices.for_environment(log, environment)
-    claimed = claim(environment.tmp, environment=environment, notices=notices)
-    claimed.write("init")
-    instance = Instance(handler_class, environment, directory=claimed.directory, notices=notices)
-    before = claimed.predecessor
-    interrupted = before.request_id if before is not None and before.phase == "invoke" else None
-    instance.init(
-        Init(claimed.start, claimed.generation, claimed.reset_reason, fence=claimed.fence), interrupted=interrupted
-    )
-    claimed.write("next")
-    ended: list[tuple[float, float]] = []
-    over: list[bool] = []
+    return _StockHost(handler_class).handle
 
-    def handler(event: Any, context: Any) -> object:
-        now = (time.time(), time.monotonic())
-        thaw = thaw_between(ended[0], now, thaw_after=environment.thaw_after) if ended else None
-        invocation = _invocation(event, context, now[0])
-        claimed.write("invoke", invocation.request_id, invocation.deadline_ms)
-        answer = instance.invoke(invocation, thaw=thaw)
-        outcome = answer.outcome
+
+class _StockHost:
+    """Drives one instance from inside the stock runtime's process."""
+
+    def __init__(self, handler_class: type[StatefulHandler], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._environment = environment = Environment.from_mapping(os.environ)
+        if environment.is_managed_instance:
+            raise LifecycleError(
+                "as_lambda_handler() serves one invocation at a time, and the stock runtime starts a process for each slot of a "
+                "Managed Instance: run the class with warmstate's own bootstrap there."
+            )
+        self._clock = clock
+        self._notices = notices = HostNotices.for_environment(open_log(environment), environment)
+        self._claim = claimed = claim(environment.tmp, environment=environment, notices=notices)
+        claimed.write("init")
+        self._instance = Instance(handler_class, environment, directory=claimed.directory, clock=clock, notices=notices)
+        before = claimed.predecessor
+        self._instance.init(
+            Init(claimed.start, claimed.generation, claimed.reset_reason, fence=claimed.fence, clock=clock),
+            interrupted=before.request_id if before is not None and before.phase == "invoke" else None,
+        )
+        self._ended: tuple[float, float] | None = None
+        self._busy = False
+        self._terminated = False
+        self._over = False
+        if environment.initialization_type == "snap-start":
+            self._register_with_snapstart()
         try:
-            if isinstance(outcome, StreamedSuccess):
-                # The stock runtime takes no stream: the whole body is the answer.
-                return b"".join(outcome.chunks).decode()
-            if isinstance(outcome, Failure):
-                raise _as_exception(outcome)
-            return _as_value(outcome)
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+        except ValueError:
+            pass  # not on the main thread: the platform kills without a word, which every commit allows for
+        atexit.register(self._shut_down, "spindown")
+        claimed.write("next")
+
+    def __repr__(self) -> str:
+        return f"<_StockHost {'over' if self._over else 'busy' if self._busy else 'waiting'}: {self._instance!r}>"
+
+    def handle(self, event: Any, context: Any) -> object:
+        """Serve one invocation; what the stock runtime calls."""
+        begun = (self._clock.wall(), self._clock.monotonic())
+        thaw = None
+        if self._ended is not None:
+            thaw = thaw_between(self._ended, begun, thaw_after=self._environment.thaw_after)
+        invocation = _invocation(event, context, begun[0])
+        self._claim.write("invoke", invocation.request_id, invocation.deadline_ms)
+        self._busy = True
+        answer = self._instance.invoke(invocation, thaw=thaw)
+        try:
+            return _value_of(answer)
         finally:
-            # The answer leaves only after this returns, so what follows it elsewhere comes before it here.
-            instance.finish(answer)
-            claimed.write("next")
-            claimed.answered()
-            ended[:] = [(time.time(), time.monotonic())]
+            self._instance.finish(answer)
+            self._busy = False
+            self._claim.write("next")
+            self._claim.answered()
+            self._ended = (self._clock.wall(), self._clock.monotonic())
+            if self._terminated:
+                self._shut_down("timeout" if not context.get_remaining_time_in_millis() else "spindown")
             if answer.wants_reset:
-                claimed.close("exit")
+                self._shut_down("failure")
                 os._exit(1)
 
-    def shut_down(*_: object) -> None:
-        if not over:
-            over.append(True)
-            claimed.say("term")
-            instance.shutdown(Shutdown("spindown", environment.shutdown_budget))
-            claimed.close("exit")
-            sys.stdout.flush()
+    def _register_with_snapstart(self) -> None:
+        hooks: Any = __import__("snapshot_restore_py")  # part of the stock runtime
 
-    def on_sigterm(*_: object) -> None:
-        shut_down()
+        def before_snapshot() -> None:
+            self._instance.before_snapshot(registered=False)
+            self._claim.write("snapshot")
+
+        def after_restore() -> None:
+            self._claim.renew()
+            self._instance.after_restore(
+                Init("restore", 1, None, fence=self._claim.fence, clock=self._clock), registered=False
+            )
+
+        hooks.register_before_snapshot(before_snapshot)
+        hooks.register_after_restore(after_restore)
+
+    def _on_sigterm(self, *_: object) -> None:
+        self._claim.say("term")
+        if self._busy:
+            self._terminated = True  # the last steps never run inside a handler: they need its locks
+            return
+        self._shut_down("spindown")
         os._exit(0)
 
-    try:
-        signal.signal(signal.SIGTERM, on_sigterm)
-    except ValueError:
-        pass  # not on the main thread: the platform kills without a word, which is allowed for
-    atexit.register(shut_down)
-    return handler
+    def _shut_down(self, reason: ShutdownReason) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._instance.shutdown(Shutdown(reason, self._environment.shutdown_budget, clock=self._clock))
+        self._claim.close("exit")
+        try:
+            sys.stdout.flush()
+        except (AttributeError, ValueError, OSError):
+            pass  # closed, or replaced by the user's own
+
+
+# ---- into our words, and back
 
 
 def _invocation(event: Any, context: Any, now: float) -> Invocation:
-    remaining = context.get_remaining_time_in_millis()
-    identity = getattr(context, "identity", None)
-    cognito = getattr(identity, "cognito_identity_id", None)
+    is_bytes = isinstance(event, bytes)
     return Invocation(
         context.aws_request_id,
-        event if isinstance(event, bytes) else json.dumps(event).encode(),
-        deadline_ms=int(now * 1000) + remaining,
+        event if is_bytes else json.dumps(event).encode(),
+        deadline_ms=int(now * 1000) + int(context.get_remaining_time_in_millis()),
         function_arn=context.invoked_function_arn or "",
         trace_id=os.environ.get("_X_AMZN_TRACE_ID"),
         tenant_id=getattr(context, "tenant_id", None),
-        client_context=_client_context(getattr(context, "client_context", None)),
-        cognito_identity=json.dumps({
-            "cognitoIdentityId": cognito,
-            "cognitoIdentityPoolId": getattr(identity, "cognito_identity_pool_id", None),
-        }) if cognito else None,
-        content_type="application/octet-stream" if isinstance(event, bytes) else "application/json",
-    )  # fmt: skip
+        client_context=_client_context(context),
+        cognito_identity=_cognito_identity(getattr(context, "identity", None)),
+        content_type="application/octet-stream" if is_bytes else "application/json",
+    )
 
 
-def _client_context(found: Any) -> str | None:
+def _client_context(context: Any) -> str | None:
+    found = getattr(context, "client_context", None)
     if found is None:
         return None
     client = getattr(found, "client", None)
-    names = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
-    return json.dumps({
+    sent: dict[str, object] = {
         "custom": getattr(found, "custom", None),
         "env": getattr(found, "env", None),
-        "client": None if client is None else {name: getattr(client, name, None) for name in names},
-    })  # fmt: skip
+        "client": None if client is None else {name: getattr(client, name, None) for name in _CLIENT_NAMES},
+    }
+    if hasattr(context, "w3c"):
+        sent["w3c"] = context.w3c()
+    return json.dumps(sent)
 
 
-def _as_value(success: Success) -> object:
-    return json.loads(success.body) if success.content_type.startswith("application/json") else success.body
+def _cognito_identity(identity: Any) -> str | None:
+    found = getattr(identity, "cognito_identity_id", None)
+    if found is None:
+        return None
+    pool = getattr(identity, "cognito_identity_pool_id", None)
+    return json.dumps({"cognitoIdentityId": found, "cognitoIdentityPoolId": pool})
 
 
-def _as_exception(failure: Failure) -> Exception:
+def _value_of(answer: Answer) -> object:
+    """
+    What the function returns, so that the stock runtime posts the same as ours would.
+
+    Raises:
+        BaseException: The handler's own error, with the frames of its own code.
+    """
+    outcome = answer.outcome
+    if isinstance(outcome, Failure):
+        error = answer.error
+        if isinstance(error, Exception) and not isinstance(error, WarmstateError):
+            raise error.with_traceback(_from_user_code(error.__traceback__))
+        raise _named(outcome)
+    if isinstance(outcome, StreamedSuccess):
+        body = b"".join(outcome.chunks)
+        return _http_answer(body) if outcome.content_type == HTTP_CONTENT_TYPE else body
+    return _decoded(outcome)
+
+
+def _decoded(success: Success) -> object:
+    if success.content_type != "application/json":
+        return success.body
+    # The stock runtime writes a Decimal with its own digits, so no digit is lost on the way through.
+    value: object = json.loads(success.body, parse_float=Decimal)
+    return value
+
+
+def _http_answer(streamed: bytes) -> object:
+    """The answer of a buffered function URL or API to what was meant for a streaming one."""
+    prelude, _, body = streamed.partition(DELIMITER)
+    answer = cast("dict[str, object]", json.loads(prelude))
+    try:
+        return {**answer, "body": body.decode(), "isBase64Encoded": False}
+    except UnicodeDecodeError:
+        from base64 import b64encode
+
+        return {**answer, "body": b64encode(body).decode(), "isBase64Encoded": True}
+
+
+def _from_user_code(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames of warmstate that lead to the user's first one."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return trace
+
+
+def _named(failure: Failure) -> HandlerFailed:
+    """An error of the name and the words of `failure`: the stock runtime reports the name of the class."""
     report = json.loads(failure.body)
-    # The stock runtime reports the name of the class, so the class bears the name of the original.
-    kind: type[HandlerFailed] = type(str(report.get("errorType") or failure.error_type), (HandlerFailed,), {})
-    return kind(report.get("errorMessage", ""))
+    kind: type[HandlerFailed] = type(failure.error_type, (HandlerFailed,), {})
+    return kind(report["errorMessage"])

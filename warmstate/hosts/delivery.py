@@ -8,7 +8,7 @@ What one polling thread does between an answer to `next` and the next one: read 
 
 from __future__ import annotations
 
-from warmstate.errors import EventRefused, TransportError, UnanswerableEvent
+from warmstate.errors import EventRefused, UnanswerableEvent
 from warmstate.wire.failure import failure_from
 from warmstate.wire.runtime_api import Failure, StreamedSuccess, error_request, parse_next, response_request
 
@@ -93,8 +93,9 @@ class Delivery:
     def _post(self, request: Request) -> bool:
         try:
             return self._took(self._transport.post(request))
-        except TransportError as error:
+        except Exception as error:  # noqa: BLE001 - the connection broke, or a signal handler of the user raised in here
             # Whether it arrived is unknown, and an answer is never sent twice.
+            self._transport.close()
             self._notices.error(f"The answer may be lost: {error}")
             return False
 

@@ -263,6 +263,12 @@ class _Process:
             except TransportError as error:
                 watcher.waiting = False
                 problem = str(error)
+            except Exception as error:  # noqa: BLE001 - a signal handler of the user raised, in the middle of our wait
+                watcher.waiting = False
+                self._notices.once(
+                    "wait", f"A signal handler of the function raised {type(error).__name__} in the runtime."
+                )
+                continue
             else:
                 if reply.status == 200:
                     return reply, detector.leave(clock.wall(), clock.monotonic(), self._idle_since)

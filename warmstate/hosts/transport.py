@@ -135,6 +135,9 @@ class NativeTransport:
             self.close()
             if fresh or isinstance(error, TransportError):
                 raise _as_transport_error(error) from error
+        except BaseException:
+            self.close()  # whoever ended the wait may ask again, and must not get this answer then
+            raise
         # A kept connection had died while nobody looked. Not one byte came back, so nothing was delivered over it.
         connection = self._connected()
         try:
