@@ -254,29 +254,39 @@ class Instance:
             except BaseException as error:  # noqa: BLE001 - the handler that it runs beside goes on
                 self._notices.error(f"before_timeout failed: {describe(error)}", request_id=context.aws_request_id)
 
-    def before_snapshot(self) -> None:
+    def before_snapshot(self, *, registered: bool = True) -> None:
         """
         Prepare for a snapshot: run the registered hooks, and close the resources, which must not be cloned.
 
+        Args:
+            registered: False where the platform's own client runs what is registered with `snapshot_restore_py`.
+
         Raises:
-            BaseException: Whatever a hook registered with `snapshot_restore_py` raised.
+            BaseException: Whatever such a hook raised.
         """
         from warmstate.snapshot import before_snapshot
 
-        self._serving.scope.run(before_snapshot, self._code.call)
+        if registered:
+            self._serving.scope.run(before_snapshot, self._code.call)
         self._warm.close_resources(_CLOSE_SECONDS)
 
-    def after_restore(self, init: Init) -> None:
+    def after_restore(self, init: Init, *, registered: bool = True) -> None:
         """
         Begin anew in a clone of the snapshot, of which there may be many.
 
+        Args:
+            init: How the clone begins.
+            registered: As for `before_snapshot`.
+
         Raises:
-            BaseException: Whatever a hook registered with `snapshot_restore_py` raised.
+            BaseException: Whatever such a hook raised.
         """
-        from warmstate.snapshot import after_restore
+        from warmstate.snapshot import after_restore, seed_anew
 
         self._serving.begin(init, Deliveries())
-        self._serving.scope.run(after_restore, self._code.call)
+        seed_anew()
+        if registered:
+            self._serving.scope.run(after_restore, self._code.call)
         self._write_inspection()
 
     def inspect(self) -> dict[str, object]:

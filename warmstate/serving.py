@@ -62,10 +62,12 @@ class Answer:
 
     `wants_reset` is True when a fresh process must serve the next invocation; look at it again after `finish`.
     `handled` is True when the user's `handle` was called.
+    `error` is what a failed invocation raised, until `finish`.
     """
 
     __slots__ = (
         "context",
+        "error",
         "handled",
         "holds_turn",
         "in_unit",
@@ -81,6 +83,7 @@ class Answer:
         self.context = context
         self.scope = scope
         self.outcome: Success | StreamedSuccess | Failure = _NOT_ANSWERED
+        self.error: BaseException | None = None
         self.stream: Stream | None = None
         self.handled = False
         self.holds_turn = False
@@ -216,6 +219,7 @@ class Serving:
 
     def finish(self, answer: Answer, accepted: bool) -> None:
         """End an invocation whose outcome was posted, as `Instance.finish`."""
+        answer.error = None  # its traceback holds the handler's variables, and this answer
         if answer.stream is not None:
             answer.stream.end()
         turn = self._turn
@@ -329,6 +333,7 @@ class Serving:
     def fail(self, answer: Answer, error: BaseException) -> None:
         """The invocation failed: put committed state back, and say why."""
         answer.context.may_defer = False
+        answer.error = error
         if isinstance(error, MemoryError):
             self._reserve = None
         if sys.getrecursionlimit() < _REPORTING_DEPTH:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-__all__ = ["after_restore", "before_snapshot"]
+__all__ = ["after_restore", "before_snapshot", "seed_anew"]
 
 
 def before_snapshot(call: Callable[..., object]) -> None:
@@ -26,8 +26,7 @@ def before_snapshot(call: Callable[..., object]) -> None:
 
 
 def after_restore(call: Callable[..., object]) -> None:
-    """Seed randomness anew, then run the hooks that were registered for after a restore, through `call`."""
-    _seed_anew()
+    """Run the hooks that were registered for after a restore, through `call`."""
     for function, arguments, options in _registered("get_after_restore"):
         call(lambda: function(*arguments, **options))  # noqa: B023 - called at once
 
@@ -41,7 +40,8 @@ def _registered(name: str) -> Iterable[tuple[Callable[..., object], tuple[Any, .
     return list(hooks)
 
 
-def _seed_anew() -> None:
+def seed_anew() -> None:
+    """Give this clone a randomness of its own."""
     random = sys.modules.get("random")
     if random is not None:
         random.seed()

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from benchmarks.peers import Unavailable, python_with
 from tests.hosts.scripted import BOOTSTRAP, PATIENCE, ScriptedApi
 from tests.peers.compatibility_corpus import CASES, INIT_CASES, source_of
+from tests.peers.stock import MANAGED, stock_python as find_stock_python
 
 pytestmark = [pytest.mark.peer, pytest.mark.process]
 
@@ -29,18 +27,13 @@ VARIABLES = {
     "PATH": os.environ["PATH"],
     "TZ": ":UTC",
 }
-MANAGED = {"AWS_EXECUTION_ENV": "AWS_Lambda_python3.13"}
 ENDS_THE_STOCK_RUNTIME = {"a lone surrogate", "sys.exit", "KeyboardInterrupt"}
 """On a managed runtime at least: without an answer."""
 
 
 @pytest.fixture(scope="session")
 def stock_python() -> Path:
-    """An interpreter with AWS's client, the same version of Python that runs the tests."""
-    try:
-        return python_with("awslambdaric", "awslambdaric==4.2.2")
-    except Unavailable as reason:
-        pytest.skip(str(reason))
+    return find_stock_python()
 
 
 def start(runtime, stock_python, handler, folder, api, **variables) -> subprocess.Popen[bytes]:
