@@ -225,6 +225,7 @@ class TestEnd:
         runtime = start(
             TELL.replace("if event.get", "import time; time.sleep(event.get('sleep', 0))\n        if event.get"),
             "app.Handler",
+            WARMSTATE_SHUTDOWN_BUDGET="3",
         )
         api.ask("1")
         api.send("2", {"sleep": 60})

@@ -1,0 +1,160 @@
+"""Managed Instances: several invocations at once in one process, over one copy of the state."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from tests.hosts.scripted import wait_for
+
+pytestmark = pytest.mark.process
+
+SOURCE = """
+import asyncio, os, threading, time
+from warmstate import StatefulHandler, State, state
+
+class Threads(StatefulHandler):
+    concurrency = "threads"
+    seen: State[set[str]] = state(factory=set)
+
+    def handle(self, event, context):
+        self.seen.add(context.aws_request_id)
+        time.sleep(event.get("sleep", 0))
+        return {
+            "id": context.aws_request_id,
+            "tenant": context.tenant_id,
+            "thread": threading.get_ident(),
+            "pid": os.getpid(),
+            "seen": len(self.seen),
+            "trace": os.environ.get("_X_AMZN_TRACE_ID"),
+        }
+
+    def before_shutdown(self, shutdown):
+        print("before_shutdown", shutdown.interrupted, flush=True)
+
+class Serial(Threads):
+    concurrency = "serial"
+
+class Async(StatefulHandler):
+    concurrency = "async"
+    running = most = 0
+
+    async def handle(self, event, context):
+        Async.running += 1
+        Async.most = max(Async.most, Async.running)
+        await asyncio.sleep(event.get("sleep", 0))
+        Async.running -= 1
+        return {"id": context.aws_request_id, "most": Async.most}
+"""
+
+
+def managed(start, handler, slots):
+    return start(SOURCE, f"app.{handler}", AWS_LAMBDA_MAX_CONCURRENCY=str(slots))
+
+
+def test_as_many_ask_as_may_run(api, start):
+    """The platform sends no more than are blocked in next."""
+    managed(start, "Threads", 8)
+    api.wait_until_idle(8)
+    time.sleep(0.2)
+
+    assert 8 == api.waiting
+
+
+def test_threads_run_side_by_side_over_one_state(api, start):
+    """Eight sleep at once, in one process, and all see the same slot."""
+    managed(start, "Threads", 8)
+    api.wait_until_idle(8)
+    begun = time.monotonic()
+    for number in range(8):
+        api.send(f"id-{number}", {"sleep": 1})
+    answers = [api.answer() for _ in range(8)]
+
+    assert time.monotonic() - begun < 4
+    assert all(answer.json["id"] == answer.request_id for answer in answers)
+    assert (1, 8) == tuple(len({answer.json[name] for answer in answers}) for name in ("pid", "thread"))
+    assert 8 == max(answer.json["seen"] for answer in answers)
+
+
+def test_coroutines_run_side_by_side(api, start):
+    """On one loop, as many as there are slots."""
+    managed(start, "Async", 6)
+    api.wait_until_idle(6)
+    for number in range(6):
+        api.send(f"id-{number}", {"sleep": 0.5})
+
+    assert 6 == max(api.answer().json["most"] for _ in range(6))
+
+
+def test_serial_runs_one_after_another(api, start):
+    """The default promises that nothing runs beside it."""
+    managed(start, "Serial", 4)
+    api.wait_until_idle(4)
+    begun = time.monotonic()
+    for number in range(4):
+        api.send(f"id-{number}", {"sleep": 0.2})
+    for _ in range(4):
+        assert "response" == api.answer().kind
+
+    assert time.monotonic() - begun >= 0.8
+
+
+def test_nothing_is_mixed_up(api, start):
+    """2,000 calls of two tenants' worth of ids: each answer under its own id, and no trace in the environment."""
+    managed(start, "Threads", 16)
+    for number in range(2000):
+        api.send(f"id-{number}", {}, Lambda_Runtime_Trace_Id=f"Root={number}")
+    answers = [api.answer() for _ in range(2000)]
+
+    assert all(answer.json["id"] == answer.request_id for answer in answers)
+    assert 2000 == len({answer.request_id for answer in answers})
+    assert {None} == {answer.json["trace"] for answer in answers}
+
+
+def test_a_stuck_slot_is_replaced(api, start):
+    """A handler over its deadline costs no capacity, and what it returns later is dropped."""
+    runtime = managed(start, "Threads", 2)
+    api.wait_until_idle(2)
+    api.send("stuck", {"sleep": 3}, seconds=0.3)
+    wait_for(lambda: api.waiting == 1)
+    wait_for(lambda: api.waiting == 2)
+    time.sleep(3)
+
+    assert api.posted.empty()
+    assert "another thread takes its place" in runtime.output
+    assert "response" == api.ask("good").kind
+
+
+def test_sigterm_while_idle(api, start):
+    """The main thread ends the process in order."""
+    runtime = managed(start, "Threads", 4)
+    api.wait_until_idle(4)
+    runtime.signal(signal.SIGTERM)
+
+    assert 0 == runtime.ended()
+    assert "before_shutdown False" in runtime.output
+
+
+def test_sigterm_while_handlers_run(api, start):
+    """What hangs is left where it is; `threads` allows the hook beside it."""
+    runtime = managed(start, "Threads", 4)
+    api.wait_until_idle(4)
+    api.send("1", {"sleep": 60})
+    wait_for(lambda: api.waiting == 3)
+    runtime.signal(signal.SIGTERM)
+
+    assert 0 == runtime.ended()
+    assert "before_shutdown True" in runtime.output
+
+
+@pytest.mark.parametrize("transport", ["native", "requests"])
+def test_both_transports(api, start, transport):
+    """Each thread has a connection of its own, whatever makes it."""
+    start(SOURCE, "app.Threads", AWS_LAMBDA_MAX_CONCURRENCY="4", WARMSTATE_TRANSPORT=transport)
+    api.wait_until_idle(4)
+    for number in range(40):
+        api.send(f"id-{number}")
+
+    assert 40 == len({api.answer().request_id for _ in range(40)})
