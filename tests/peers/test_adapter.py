@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.scripted import PATIENCE, Runtime, ScriptedApi, wait_for
+from tests.hosts.scripted import PATIENCE, Runtime, ScriptedApi, http, wait_for
 from tests.peers.stock import MANAGED, stock_runtime
 
 ROOT = Path(__file__).parents[2]
@@ -292,3 +292,14 @@ def test_a_requested_reset_ends_the_process(api, start, notes) -> None:
     assert 1 == status
     assert ["shutdown failure", "flushed a"] == notes()
     assert ["reset", "exit", 2] == [again["start"], again["reason"], again["generation"]]
+
+
+def test_a_snapshot_is_begun_anew_in_each_clone(api, start) -> None:
+    """With SnapStart the first start is a restore, and resources opened before the snapshot are not those after it."""
+    start(AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+    api.events.put(http(200))  # the answer to restore/next: this is the clone
+    first, second = ask(api, "r1", "count").json, ask(api, "r2", "count").json
+
+    assert ["restore", "warm"] == [first["start"], second["start"]]
+    assert [1, None] == [first["generation"], first["reason"]]
+    assert any(path.endswith("/restore/next") for _, _, path in api.calls)
