@@ -186,7 +186,7 @@ class ScriptedApi:
 class Runtime:
     """`bootstrap`, or another `command`, as a real process; its output is kept."""
 
-    def __init__(self, api, handler, task_root, *, tmp, command=(BOOTSTRAP,), **variables):
+    def __init__(self, api, handler, task_root, *, tmp, command=(BOOTSTRAP,), inherit=(), **variables):
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WARMSTATE_", "PYTHON"))
         }
@@ -205,6 +205,7 @@ class Runtime:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=inherit,
         )
         self.pid = self.process.pid
         self._pieces = []

@@ -1,7 +1,7 @@
 """
 The user's own log records, on their way from `logging` to the function's log.
 
-Imports `logging`, so it is imported itself only when the user's code has done that: see `warmstate.hosts.logs`.
+Imports `logging`, so it is imported itself only when the user's code has done that: see `warmstate.hosts.logging_watch`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ What reaches the function's log: one line per event on stdout, or one frame wher
 2. Nothing here raises: a log that is gone drops what it is given and counts it.
 3. Which request a line belongs to is read from the context variable at the moment of writing and kept nowhere, so nothing
    of one request can appear in a line of another.
-4. `logging` costs milliseconds of a cold start, so it is never imported from here: its handler is installed when the user's
-   code has imported it, or at the moment it does.
+4. `logging` costs milliseconds of a cold start, so nothing here needs it; see `warmstate.hosts.logging_watch`.
 
 Formats as in AWS's own Python client, awslambdaric 4.2.2 (bootstrap.py, lambda_runtime_log_utils.py), with milliseconds.
 """
@@ -30,7 +29,7 @@ from warmstate.wire.payload import decode_event, encode_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping
     from typing import Any
 
     from warmstate.context import Context
@@ -45,7 +44,6 @@ __all__ = [
     "WARNING",
     "HostNotices",
     "Log",
-    "follow_logging",
     "open_log",
     "request_facts",
 ]
@@ -302,54 +300,6 @@ def request_facts(context: Context | None) -> tuple[str, str | None, dict[str, o
     if trace:
         facts["trace"] = trace
     return context.aws_request_id, context.tenant_id, facts
-
-
-def follow_logging(log: Log, level: str | None = None) -> None:
-    """
-    Make `logging` write to `log`: at once if it is imported, else at the moment the user's code imports it.
-
-    `level` is what `AWS_LAMBDA_LOG_LEVEL` says and becomes the root logger's.
-    """
-    if "logging" in sys.modules:
-        _install(log, level)
-    elif not any(isinstance(finder, _LoggingWatch) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _LoggingWatch(log, level))
-
-
-def _install(log: Log, level: str | None) -> None:
-    from warmstate.hosts.logging_handler import install
-
-    install(log, level)
-
-
-class _LoggingWatch:
-    """An import finder that finds nothing itself; it waits for `logging` and installs the handler once that has run."""
-
-    def __init__(self, log: Log, level: str | None) -> None:
-        self._log = log
-        self._level = level
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "logging":
-            return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    self._install_after(spec.loader)
-                return spec
-        return None
-
-    def _install_after(self, loader: Any) -> None:
-        run: Callable[[Any], None] = loader.exec_module
-
-        def exec_module(module: Any) -> None:
-            run(module)
-            _install(self._log, self._level)
-
-        loader.exec_module = exec_module
 
 
 def _copy(fd: int) -> int | None:

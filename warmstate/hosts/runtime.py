@@ -21,7 +21,8 @@ from warmstate.hosts.delivery import Delivery
 from warmstate.hosts.extension import SilentExtension
 from warmstate.hosts.guards import Guards
 from warmstate.hosts.loader import load_handler
-from warmstate.hosts.logs import HostNotices, follow_logging, open_log
+from warmstate.hosts.logging_watch import follow_logging
+from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
 from warmstate.hosts.transport import NativeTransport
 from warmstate.hosts.watcher import Terminated, Watcher
