@@ -226,7 +226,7 @@ class Video:
         """Writes `samples` as chunks and gives the manifest that names them."""
         segments, parts, frames = list(self.manifest.segments), list(self.manifest.parts), self.manifest.frames
         gop = self._options.gop
-        init = self._put_once(bucket, "init-{}.mp4", self._encoder.init) if samples else ""
+        init = self._init(bucket) if samples else ""
 
         def close_gop() -> None:
             if parts:
@@ -255,12 +255,22 @@ class Video:
         longest = max(self.manifest.gop, gop)
         return attrs.evolve(self.manifest, segments=tuple(segments), parts=tuple(parts), frames=frames, gop=longest)
 
+    def _init(self, bucket: Bucket) -> str:
+        """Gives the name of the encoder's init segment, written if the manifest does not name it yet."""
+        chunks = self.manifest.segments + self.manifest.parts
+        name = _digested("init-{}.mp4", self._encoder.init)
+        return name if chunks and chunks[-1].init == name else self._put_once(bucket, name, self._encoder.init)
+
     def _put_once(self, bucket: Bucket, name: str, data: bytes) -> str:
         """Writes an object that is named by its content, so that writing it twice is as good as once."""
-        name = name.format(hashlib.sha256(data).hexdigest()[:12])
+        name = _digested(name, data)
         bucket.put(f"video/{name}", data, match=ABSENT)
         return name
 
     def _restart(self) -> None:
         self.encoded = []
         self._encoder = Encoder(self._options, self.manifest.frames)
+
+
+def _digested(name: str, data: bytes) -> str:
+    return name.format(hashlib.sha256(data).hexdigest()[:12])

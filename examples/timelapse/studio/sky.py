@@ -67,7 +67,7 @@ class Sky:
         # Hills in the haze, then noise as a sensor has it.
         low = self.height * 7 // 10
         ground = light * _rgb(48, 78, 40) + _rgb(8, 12, 14)
-        meadow = ground * (self._texture[low:, :, None] * np.float32(0.4) + np.float32(0.8))
+        meadow = ground * (self._texture[low:, :, None] + np.float32(0.6))
         for ridge, haze in zip(self._ridges, (np.float32(0.55), np.float32(0.2)), strict=True):
             below = (down[low:, None] > ridge)[..., None]
             picture[low:] = np.where(below, meadow * (1 - haze) + horizon * haze, picture[low:])
@@ -91,11 +91,12 @@ class Sky:
 
     @cached_property
     def _texture(self) -> Floats:
-        return self._fractal(3, self.width, first=5)
+        leaves = np.random.default_rng(5).normal(0, 0.4, (self.height, self.width)).astype(np.float32)
+        return np.asarray(self._fractal(3, self.width, first=5) * np.float32(0.6) + leaves, np.float32)
 
     @cached_property
     def _noise(self) -> Floats:
-        return np.random.default_rng(4).normal(0, 2.2, (self.height, self.width)).astype(np.float32)
+        return np.random.default_rng(4).normal(0, 0.9, (self.height, self.width)).astype(np.float32)
 
     @cached_property
     def _ridges(self) -> list[Floats]:
