@@ -12,7 +12,7 @@ import warmstate.http
 from tests.breaking_proxy import WAYS, BreakingProxy
 from tests.warm.doubles import MovedClock
 from warmstate.lifecycle.events import Thaw
-from warmstate.warm.resource import ResourcePool, resource
+from warmstate.warm.resources.resource import ResourcePool, resource
 
 
 class Counting(http.server.ThreadingHTTPServer):

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from warmstate.handler import Event, StatefulHandler
     from warmstate.hosts.runtime import run
     from warmstate.lifecycle.events import Init, Shutdown, StartKind, Thaw
-    from warmstate.warm.resource import AsyncResource, Resource, resource
+    from warmstate.warm.resources.resource import AsyncResource, Resource, resource
     from warmstate.warm.slot import State, state
-    from warmstate.warm.store import StateStore
-    from warmstate.warm.tail import Buffer, Tail, tail
+    from warmstate.warm.store.store import StateStore
+    from warmstate.warm.tails.tail import Buffer, Tail, tail
     from warmstate.wire.payload import Raw
     from warmstate.wire.streaming import http_response
 
@@ -49,27 +49,27 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AsyncResource": "warm.resource",
-    "Buffer": "warm.tail",
+    "AsyncResource": "warm.resources.resource",
+    "Buffer": "warm.tails.tail",
     "Context": "context",
     "Event": "handler",
     "Init": "lifecycle.events",
     "Raw": "wire.payload",
     "ResetRequested": "errors",
-    "Resource": "warm.resource",
+    "Resource": "warm.resources.resource",
     "Shutdown": "lifecycle.events",
     "StartKind": "lifecycle.events",
     "State": "warm.slot",
-    "StateStore": "warm.store",
+    "StateStore": "warm.store.store",
     "StatefulHandler": "handler",
-    "Tail": "warm.tail",
+    "Tail": "warm.tails.tail",
     "Thaw": "lifecycle.events",
     "WarmstateError": "errors",
     "http_response": "wire.streaming",
-    "resource": "warm.resource",
+    "resource": "warm.resources.resource",
     "run": "hosts.runtime",
     "state": "warm.slot",
-    "tail": "warm.tail",
+    "tail": "warm.tails.tail",
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from warmstate.lifecycle.environment import Environment
     from warmstate.lifecycle.events import StartKind, Thaw
-    from warmstate.warm.tail import Buffer
+    from warmstate.warm.tails.tail import Buffer
     from warmstate.wire.runtime_api import Invocation
 
 __all__ = ["Client", "ClientContext", "Context", "Identity", "current"]

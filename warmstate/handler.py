@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from warmstate.context import Context
     from warmstate.lifecycle.events import Init, Shutdown, Thaw
     from warmstate.warm.declarations import Declarations
-    from warmstate.warm.store import StateStore
+    from warmstate.warm.store.store import StateStore
 
     Event: TypeAlias = Any
     Concurrency: TypeAlias = Literal["serial", "threads", "async"]
@@ -33,7 +33,7 @@ class StatefulHandler:
     One object of the class lives as long as its process; it is made without arguments.
     Every hook may also be `async def`; all of them share one event loop.
 
-    The hooks run in the order of the published table (`warmstate.hooks.SEQUENCE`), each as a unit of work of its own: what it
+    The hooks run in the order of the published table (`warmstate.instance.hooks.SEQUENCE`), each as a unit of work of its own: what it
     changed in committed slots is committed at its end, or rolled back when it raises.
     """
 

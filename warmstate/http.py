@@ -23,7 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.retry import Retry
 
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
-from warmstate.warm import freezes
+from warmstate.warm.resources import freezes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

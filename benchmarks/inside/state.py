@@ -20,9 +20,9 @@ import diskcache
 import lru
 
 from warmstate import State, StatefulHandler, StateStore, state
-from warmstate.warm.journal import Journal
-from warmstate.warm.spill import Spill
-from warmstate.warm.unit import Ledger
+from warmstate.warm.commits.journal import Journal
+from warmstate.warm.commits.unit import Ledger
+from warmstate.warm.spill.spill import Spill
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.emulator.conftest import ROOT
-from warmstate.emulator import family
+from warmstate.emulator.processes import family
 
 pytestmark = pytest.mark.process
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import requests
 
-from warmstate.emulator.control import BASE, ROUTES, find
+from warmstate.emulator.servers.control import BASE, ROUTES, find
 from warmstate.wire.invoke_api import ApiError
 
 pytestmark = pytest.mark.process

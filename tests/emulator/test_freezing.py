@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.conftest import TASK_ROOT
-from warmstate.emulator import Emulator, Function, family
+from warmstate.emulator import Emulator, Function
+from warmstate.emulator.processes import family
 from warmstate.lifecycle.moved_clock import MovedClock
 
 pytestmark = pytest.mark.process

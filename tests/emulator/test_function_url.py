@@ -6,7 +6,7 @@ import pytest
 import requests
 from hypothesis import given, strategies as st
 
-from warmstate.emulator.function_url import answer_of, event_of, parse_prelude
+from warmstate.emulator.servers.function_url import answer_of, event_of, parse_prelude
 
 
 def an_event(**options):

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from tests.emulator.conftest import TASK_ROOT
-from warmstate.emulator import Emulator, Function, family
+from warmstate.emulator import Emulator, Function
+from warmstate.emulator.processes import family
 from warmstate.errors import ConfigurationError
 
 pytestmark = pytest.mark.process

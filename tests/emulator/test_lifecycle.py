@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.conftest import CLIENTS
-from warmstate.emulator import family
+from warmstate.emulator.processes import family
 from warmstate.wire.invoke_api import ApiError
 
 pytestmark = pytest.mark.process

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.conftest import ROOT
-from warmstate.emulator import family
+from warmstate.emulator.processes import family
 
 pytestmark = [pytest.mark.process, pytest.mark.peer]
 

@@ -4,10 +4,10 @@ import os
 import sys
 
 from warmstate.handler import StatefulHandler
-from warmstate.warm.journal import Journal
+from warmstate.warm.commits.journal import Journal
+from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
-from warmstate.warm.tail import Tail, tail
-from warmstate.warm.unit import Ledger
+from warmstate.warm.tails.tail import Tail, tail
 
 
 class Counter(StatefulHandler):

@@ -6,7 +6,7 @@ import pytest
 
 from warmstate.lifecycle.clock import Clock
 from warmstate.lifecycle.notices import Notices
-from warmstate.warm.files import Files
+from warmstate.warm.spill.files import Files
 
 
 class HandClock(Clock):

@@ -4,10 +4,10 @@ import pytest
 
 from warmstate.errors import FlushError
 from warmstate.handler import StatefulHandler
-from warmstate.warm.batches import hold_back
+from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
-from warmstate.warm.tail import Tail, tail
-from warmstate.warm.unit import Ledger
+from warmstate.warm.tails.batches import hold_back
+from warmstate.warm.tails.tail import Tail, tail
 
 
 class Queue(StatefulHandler):

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from warmstate.errors import CodecError
-from warmstate.warm.codec import codec_for, codec_for_value, codec_from_shape
+from warmstate.warm.codecs.codec import codec_for, codec_for_value, codec_from_shape
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 

@@ -7,7 +7,7 @@ import pytest
 from warmstate.errors import DeclarationError
 from warmstate.handler import StatefulHandler
 from warmstate.warm.slot import State, state
-from warmstate.warm.tail import Tail, tail
+from warmstate.warm.tails.tail import Tail, tail
 
 NAMES = {"StatefulHandler": StatefulHandler, "State": State, "state": state, "Tail": Tail, "tail": tail}
 

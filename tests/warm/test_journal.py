@@ -7,7 +7,7 @@ import pytest
 
 from tests.warm.conftest import FailingFiles
 from warmstate.errors import CommitError
-from warmstate.warm.journal import Journal
+from warmstate.warm.commits.journal import Journal
 
 BODIES = [bytes([n % 251 + 1]) * (n * 37 % 900 + 1) for n in range(60)]
 

@@ -78,8 +78,8 @@ def test_a_thousand_kills_and_a_million_commits_lose_nothing(tmp_path):
         more, last = kill_often(tmp_path, 1, 0.5, rng, last)
         total += more
     from tests.warm.committing_process import Counter
-    from warmstate.warm.journal import Journal
-    from warmstate.warm.unit import Ledger
+    from warmstate.warm.commits.journal import Journal
+    from warmstate.warm.commits.unit import Ledger
 
     began = time.perf_counter()
     Ledger(Counter(), Counter.__warmstate__, backend=Journal(str(tmp_path))).open()

@@ -6,10 +6,10 @@ import pytest
 
 from tests.warm.conftest import HandClock
 from warmstate.handler import StatefulHandler
-from warmstate.warm.batches import hold_back
-from warmstate.warm.journal import Journal
-from warmstate.warm.tail import Tail, tail
-from warmstate.warm.unit import Ledger
+from warmstate.warm.commits.journal import Journal
+from warmstate.warm.commits.unit import Ledger
+from warmstate.warm.tails.batches import hold_back
+from warmstate.warm.tails.tail import Tail, tail
 
 ITEMS = 3600
 INTERRUPTIONS = 500

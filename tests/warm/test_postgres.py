@@ -16,7 +16,7 @@ import pytest
 from tests.breaking_proxy import BreakingProxy
 from tests.warm.doubles import Heard, MovedClock
 from warmstate.lifecycle.events import Thaw
-from warmstate.warm.resource import ResourcePool, resource
+from warmstate.warm.resources.resource import ResourcePool, resource
 
 psycopg = pytest.importorskip("psycopg", reason="needs psycopg: pip install 'psycopg[binary]'")
 pytestmark = [pytest.mark.process]

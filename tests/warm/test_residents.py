@@ -1,10 +1,10 @@
 """Memory slots and tails over their budget wait in the spill, and come back equal."""
 
 from warmstate.handler import StatefulHandler
+from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
-from warmstate.warm.spill import Spill
-from warmstate.warm.tail import Tail, tail
-from warmstate.warm.unit import Ledger
+from warmstate.warm.spill.spill import Spill
+from warmstate.warm.tails.tail import Tail, tail
 
 
 class Big(StatefulHandler):

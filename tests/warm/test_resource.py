@@ -13,11 +13,11 @@ import pytest
 
 from tests.warm.doubles import Heard, MovedClock
 from warmstate.errors import DeclarationError, LifecycleError, ResourceError
-from warmstate.event_loop import EventLoop
 from warmstate.handler import StatefulHandler
+from warmstate.instance.event_loop import EventLoop
 from warmstate.lifecycle.events import Thaw
-from warmstate.warm import freezes
-from warmstate.warm.resource import ResourcePool, resource
+from warmstate.warm.resources import freezes
+from warmstate.warm.resources.resource import ResourcePool, resource
 
 
 class Live:

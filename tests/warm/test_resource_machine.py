@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.warm.doubles import Heard, MovedClock
 from warmstate.errors import ResourceError
 from warmstate.lifecycle.events import Thaw
-from warmstate.warm.resource import ResourcePool, resource
+from warmstate.warm.resources.resource import ResourcePool, resource
 
 NAMES = ["base", "left", "right", "top"]
 NEEDS = {"base": [], "left": ["base"], "right": ["base"], "top": ["left", "right"]}

@@ -16,10 +16,10 @@ import diskcache
 import pytest
 
 from tests.warm.doubles import FailingFiles, Heard, MovedClock
-from warmstate.warm.nameless import NamelessFiles
-from warmstate.warm.rows import Rows, SealedDisk
-from warmstate.warm.spill import LARGE, Spill, SpillLost, SpillUnavailable
-from warmstate.warm.store import StateStore
+from warmstate.warm.spill.nameless import NamelessFiles
+from warmstate.warm.spill.rows import Rows, SealedDisk
+from warmstate.warm.spill.spill import LARGE, Spill, SpillLost, SpillUnavailable
+from warmstate.warm.store.store import StateStore
 
 MB = 1024 * 1024
 SIZES = [0, 1, 100, 5_000, LARGE - 1, LARGE, LARGE + 1, 300_000]
@@ -187,7 +187,7 @@ class TestFaults:
         script = f"""
 import os
 import pathlib
-from warmstate.warm.spill import Spill, SpillLost
+from warmstate.warm.spill.spill import Spill, SpillLost
 spill = Spill({str(tmp_path)!r}, budget=1 << 26)
 receipts = [spill.put("k", [b"s" * size]) for size in (100, 200_000)]
 os.closerange(3, 100)
@@ -520,7 +520,7 @@ class TestHostileBytes:
 
     def test_diskcache_has_one_home(self):
         """`diskcache.Cache` is made in one module, which nothing loads before the first spill."""
-        code = "import sys, warmstate.warm.store, warmstate.warm.spill; print('diskcache' in sys.modules, 'sqlite3' in sys.modules)"
+        code = "import sys, warmstate.warm.store.store, warmstate.warm.spill.spill; print('diskcache' in sys.modules, 'sqlite3' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
         assert done.stdout.split() == ["False", "False"]

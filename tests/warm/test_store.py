@@ -14,8 +14,8 @@ import pytest
 
 from tests.warm.doubles import Heard, MovedClock
 from warmstate.errors import BudgetExceeded, LifecycleError, TenantMismatch
-from warmstate.warm.spill import Spill
-from warmstate.warm.store import StateStore
+from warmstate.warm.spill.spill import Spill
+from warmstate.warm.store.store import StateStore
 
 MB = 1024 * 1024
 

@@ -10,8 +10,8 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.warm.doubles import FailingFiles, MovedClock
-from warmstate.warm.spill import Spill
-from warmstate.warm.store import StateStore
+from warmstate.warm.spill.spill import Spill
+from warmstate.warm.store.store import StateStore
 
 KEYS = st.sampled_from([f"key-{number}" for number in range(12)])
 VALUES = st.one_of(

@@ -13,8 +13,8 @@ MB = 1024 * 1024
 SCRIPT = r"""
 import gc, json, os, random, sys
 from warmstate.warm.sizes import resident_bytes
-from warmstate.warm.spill import Spill
-from warmstate.warm.store import StateStore
+from warmstate.warm.spill.spill import Spill
+from warmstate.warm.store.store import StateStore
 
 operations, memory, tmp, keys, directory, seed = (*map(int, sys.argv[1:5]), sys.argv[5], int(sys.argv[6]))
 rng = random.Random(seed)

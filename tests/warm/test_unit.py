@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.warm.conftest import FailingFiles, HandClock, Heard
 from warmstate.errors import CodecError, CommitError, FlushError, LifecycleError
 from warmstate.handler import StatefulHandler
-from warmstate.warm.journal import Journal
+from warmstate.warm.commits.journal import Journal
+from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
-from warmstate.warm.tail import Tail, tail
-from warmstate.warm.unit import Ledger
+from warmstate.warm.tails.tail import Tail, tail
 
 
 @dataclasses.dataclass

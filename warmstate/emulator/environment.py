@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from warmstate.emulator.extensions import Extensions
 from warmstate.emulator.failures import exit_answer, timeout_payload
-from warmstate.emulator.freezer import Freezer
 from warmstate.emulator.init_phase import InitResult, Phase, initialize, restore
-from warmstate.emulator.memory import MemoryWatch
+from warmstate.emulator.processes.freezer import Freezer
+from warmstate.emulator.processes.memory import MemoryWatch
+from warmstate.emulator.processes.sandbox import Sandbox
 from warmstate.emulator.reports import Reporter
-from warmstate.emulator.runtime_server import RuntimeServer
-from warmstate.emulator.sandbox import Sandbox
+from warmstate.emulator.servers.runtime_server import RuntimeServer
 from warmstate.emulator.waits import Waits
 from warmstate.lifecycle.machine import Lifecycle
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from warmstate.emulator.attempt import Answer, Attempt, StartKind
-    from warmstate.emulator.exchange import Exchange
     from warmstate.emulator.function import Function, InitializationType
     from warmstate.emulator.journal import Journal
-    from warmstate.emulator.processes import Warden
+    from warmstate.emulator.processes.processes import Warden
+    from warmstate.emulator.servers.exchange import Exchange
 
 __all__ = ["Environment"]
 

@@ -15,7 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from warmstate.emulator.exchange import Exchange
+    from warmstate.emulator.servers.exchange import Exchange
 
 __all__ = ["Extension", "ExtensionError", "Extensions"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from warmstate.emulator.attempt import Answer, error_payload
 
 if TYPE_CHECKING:
-    from warmstate.emulator.sandbox import Sandbox
+    from warmstate.emulator.processes.sandbox import Sandbox
 
 __all__ = ["exit_answer", "timeout_payload"]
 

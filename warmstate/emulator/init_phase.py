@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 
 from warmstate.emulator.attempt import Answer, Attempt, error_payload
-from warmstate.emulator.processes import SpawnError
+from warmstate.emulator.processes.processes import SpawnError
 from warmstate.lifecycle.machine import Lifecycle
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from warmstate.emulator.answers import refuse
 from warmstate.emulator.environment import Environment
-from warmstate.emulator.runtime_server import RuntimeServer
+from warmstate.emulator.servers.answers import refuse
+from warmstate.emulator.servers.runtime_server import RuntimeServer
 from warmstate.lifecycle.machine import Lifecycle
 from warmstate.wire import runtime_api as wire
 
 if TYPE_CHECKING:
     from warmstate.emulator.attempt import Attempt
-    from warmstate.emulator.exchange import Exchange
+    from warmstate.emulator.servers.exchange import Exchange
 
 __all__ = ["ManagedEnvironment"]
 

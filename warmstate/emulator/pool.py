@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from warmstate.emulator.attempt import Attempt, StartKind
     from warmstate.emulator.function import Function, InitializationType
     from warmstate.emulator.journal import Journal
-    from warmstate.emulator.processes import Warden
+    from warmstate.emulator.processes.processes import Warden
 
 __all__ = ["Pool", "Throttled"]
 

@@ -13,7 +13,7 @@ import socket
 import struct
 from typing import Final, Literal
 
-from warmstate.emulator import family
+from warmstate.emulator.processes import family
 
 __all__ = ["Cut", "Forwarder"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from warmstate.emulator.asynchronous import EventQueue
 from warmstate.emulator.attempt import Attempt
 from warmstate.emulator.facts import InvokeResult, summary
-from warmstate.emulator.http_server import HttpServer
 from warmstate.emulator.pool import Pool, Throttled
-from warmstate.emulator.processes import Warden
+from warmstate.emulator.processes.processes import Warden
 from warmstate.emulator.recorder import Recorded, Recorder
+from warmstate.emulator.servers.http_server import HttpServer
 from warmstate.emulator.verbs import Verbs
 from warmstate.errors import ConfigurationError
 from warmstate.wire import invoke_api as wire
@@ -47,7 +47,7 @@ class Service:
     @classmethod
     async def open(cls, journal: Journal, *, host: str, port: int, token: str | None, isolate: bool) -> Service:
         """Start the warden and the server."""
-        from warmstate.emulator.front import Front
+        from warmstate.emulator.servers.front import Front
 
         if token is None and not _is_loopback(host):
             raise ConfigurationError(

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from warmstate.handler import StatefulHandler
+    from warmstate.instance.serving import Answer
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.events import ShutdownReason
-    from warmstate.serving import Answer
     from warmstate.wire.runtime_api import Success
 
 __all__ = ["HandlerFailed", "as_lambda_handler"]

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from warmstate.closing import ShutdownReport
     from warmstate.hosts.delivery import Delivery
     from warmstate.hosts.transport import NativeTransport
     from warmstate.instance import Instance
+    from warmstate.instance.closing import ShutdownReport
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.events import ShutdownReason
 

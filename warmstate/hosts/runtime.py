@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
-    from warmstate.closing import ShutdownReport
     from warmstate.hosts.logs import Log
     from warmstate.hosts.transport import Reply
+    from warmstate.instance.closing import ShutdownReport
     from warmstate.lifecycle.events import ShutdownReason, Thaw
     from warmstate.lifecycle.marker import Claim
 

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from warmstate.closing import ShutdownReport
     from warmstate.context import Context
     from warmstate.handler import StatefulHandler
     from warmstate.instance import Answer
+    from warmstate.instance.closing import ShutdownReport
     from warmstate.lifecycle.events import ShutdownReason, StartKind
 
 __all__ = ["Environment", "Platform", "Result"]

@@ -100,7 +100,7 @@ def evaluate(annotation: object, owner: type, locals_: Mapping[str, object]) -> 
     if not isinstance(annotation, str):
         return annotation
     from warmstate.warm.slot import State
-    from warmstate.warm.tail import Tail
+    from warmstate.warm.tails.tail import Tail
 
     module = sys.modules.get(owner.__module__)
     known = {"State": State, "Tail": Tail, **(vars(module) if module is not None else {})}

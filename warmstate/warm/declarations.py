@@ -16,7 +16,7 @@ from warmstate.errors import DeclarationError
 from warmstate.warm.amounts import parse_bytes
 from warmstate.warm.annotations import is_annotated, local_names, written_annotation
 from warmstate.warm.slot import MISSING, Missing, State
-from warmstate.warm.tail import Tail
+from warmstate.warm.tails.tail import Tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def collect(handler_class: type) -> Declarations:
     _check_methods(declared)
     _check_concurrency(declared)
     if declared.resources:
-        from warmstate.warm.resource_graph import refuse_circles
+        from warmstate.warm.resources.graph import refuse_circles
 
         refuse_circles(handler_class, declared.resources)
     return declared
@@ -97,7 +97,7 @@ def _kind_of(value: object) -> str | None:
     if isinstance(value, Tail):
         return "tail"
     # A resource can exist only where its module is loaded, and most handlers need no more than this look.
-    resource = sys.modules.get("warmstate.warm.resource")
+    resource = sys.modules.get("warmstate.warm.resources.resource")
     if resource is not None and isinstance(value, (resource.Resource, resource.AsyncResource)):
         return "resource"
     return None

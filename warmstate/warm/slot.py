@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypeAlias
 
-    from warmstate.warm.unit import Ledger
+    from warmstate.warm.commits.unit import Ledger
 
     Survives: TypeAlias = Literal["freeze", "reset", "shutdown"]
     AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])

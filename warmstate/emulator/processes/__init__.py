@@ -1,0 +1,1 @@
+"""The processes of the environments: started, frozen, measured, ended."""

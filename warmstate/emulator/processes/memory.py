@@ -1,0 +1,57 @@
+"""The memory limit of an environment: looked at while it works, and what REPORT lines say about it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from warmstate.emulator.processes.sandbox import Sandbox
+
+__all__ = ["MemoryWatch"]
+
+INTERVAL: Final = 0.05
+"""Seconds between two looks: a process can overshoot its limit for that long, where Lambda's would be stopped at once."""
+
+
+class MemoryWatch:
+    """Samples what all processes of a sandbox hold, and kills the runtime when that is over `limit` bytes."""
+
+    def __init__(self, sandbox: Sandbox, limit: int, changed: Callable[[], None]) -> None:
+        self._sandbox = sandbox
+        self._limit = limit
+        self._changed = changed
+        self._timer: asyncio.TimerHandle | None = None
+        self.exceeded = False
+        self.peak = 0
+        """The most bytes ever seen in this environment, of all its processes together."""
+
+    def start(self) -> None:
+        """Look at regular times from now on."""
+        self.exceeded = False
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._look)
+
+    def stop(self) -> int:
+        """Stop looking; returns the most that was ever held, in MB, rounded up."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return self.used_mb()
+
+    def used_mb(self) -> int:
+        """The most that was ever held, in MB, rounded up."""
+        self.peak = max(self.peak, self._sandbox.peak_bytes())
+        return -(-min(self.peak, self._limit) // (1 << 20))
+
+    def _look(self) -> None:
+        self._timer = None
+        held = self._sandbox.memory_bytes()
+        self.peak = max(self.peak, held)
+        if held > self._limit:
+            self.exceeded = True
+            self._changed()
+            return
+        self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._look)

@@ -1,0 +1,1 @@
+"""What the emulator serves: the APIs of the platform, and its own."""

@@ -1,0 +1,48 @@
+"""The emulator's front door: who may come in at all, and which interface a request is for."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from warmstate.emulator.servers.control import ControlServer
+from warmstate.emulator.servers.function_url import FunctionUrl
+from warmstate.emulator.servers.invoke_server import InvokeServer
+from warmstate.emulator.servers.security import Guard
+from warmstate.wire.invoke_api import ApiError
+
+if TYPE_CHECKING:
+    from warmstate.emulator.servers.exchange import Exchange
+    from warmstate.emulator.service import Service
+
+__all__ = ["Front"]
+
+
+class Front:
+    """Checks each request, then hands it to the Invoke API, the control API or a function URL."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._guard = Guard("127.0.0.1", 0, service.token)
+        self._interfaces = (InvokeServer(service), ControlServer(service), FunctionUrl(service))
+
+    def listen_at(self, host: str, port: int) -> None:
+        """The address became known; requests must name it."""
+        self._guard = Guard(host, port, self._service.token)
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        try:
+            self._guard.check(exchange)
+            for interface in self._interfaces:
+                if await interface.serve(exchange):
+                    return
+            error = ApiError(404, "UnknownOperationException", f"there is nothing at {exchange.raw_path[:200]}")
+        except ApiError as refusal:
+            error = refusal
+        exchange.respond(error.status, error.body(), error.headers())
+
+    def note_error(self, error: Exception) -> None:
+        """A handler of ours failed: that is a bug, so keep everything."""
+        text = "".join(traceback.format_exception(error))
+        self._service.journal.add("warmstate.fault", error=f"{type(error).__name__}: {error}", traceback=text)

@@ -1,0 +1,301 @@
+"""
+The Runtime API and the Extensions API of one environment, on a loopback port of its own.
+
+Each call is checked against the lifecycle's table first: what it does not allow is answered with 403.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from warmstate.emulator.attempt import Answer, Attempt, error_payload
+from warmstate.emulator.servers.answers import accept, refuse
+from warmstate.emulator.servers.exchange import BodyTooLarge, ClientGone, Exchange
+from warmstate.emulator.servers.extension_server import ExtensionServer
+from warmstate.emulator.servers.http_server import HttpServer, Limits
+from warmstate.wire import runtime_api as wire
+from warmstate.wire.extensions_api import EXTENSION_BASE
+from warmstate.wire.streaming import ERROR_BODY
+
+if TYPE_CHECKING:
+    from warmstate.emulator.environment import Environment
+
+__all__ = ["RuntimeServer"]
+
+ERROR_LIMIT: Final = 6_291_556
+"""Bytes of an error object; what is larger breaks the connection on AWS's emulator."""
+# A frozen client may stop in the middle of a request for hours: this server never gives up on one.
+PATIENT: Final = Limits(connections=2048, head_timeout=None, body_timeout=None, idle_timeout=None)
+METADATA: Final = "/2026-01-15/metadata/execution-environment"
+CREDENTIALS: Final = "/2021-04-23/credentials"
+
+
+class RuntimeServer:
+    """Listens for one environment's runtime and extensions."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._extensions = ExtensionServer(environment)
+        self._server = HttpServer(self._serve, limits=PATIENT, on_error=self._note_error)
+
+    @property
+    def address(self) -> str:
+        """What AWS_LAMBDA_RUNTIME_API says: host:port."""
+        return f"{self._server.host}:{self._server.port}"
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        await self._server.start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._server.close()
+
+    def send_event(self, exchange: Exchange, attempt: Attempt) -> None:
+        """Answer a next with an event."""
+        reporter = self._environment.reporter
+        invocation = wire.Invocation(
+            request_id=attempt.request_id,
+            body=attempt.payload,
+            deadline_ms=reporter.deadline_ms(attempt),
+            function_arn=reporter.arn(attempt),
+            invocation_id=attempt.invocation_id,
+            trace_id=attempt.trace_id,
+            tenant_id=attempt.tenant_id,
+            client_context=attempt.client_context,
+            content_type=attempt.content_type,
+        )
+        exchange.respond(200, attempt.payload, wire.next_headers(invocation))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        path = exchange.raw_path
+        if path.startswith(EXTENSION_BASE):
+            await self._extensions.serve(exchange)
+            return
+        call = wire.parse_call(exchange.method, path)
+        if not isinstance(call, int):
+            await self._serve_runtime(exchange, call)
+        elif path in {"/2022-07-01/telemetry", "/2020-08-15/logs"} and exchange.method == "PUT":
+            await exchange.read(1 << 20)
+            kind = "Telemetry" if "telemetry" in path else "Logs"
+            refuse(exchange, 202, f"{kind}.NotSupported", f"{kind} API is not supported")
+        elif path == METADATA and exchange.method == "GET":
+            headers = [("cache-control", "private, max-age=43200, immutable")]
+            exchange.respond_json(200, {"AvailabilityZoneID": "use1-az1"}, headers)
+        elif path == CREDENTIALS and exchange.method == "GET" and self._environment.function.snap_start:
+            fields = {
+                "AccessKeyId": "local",
+                "SecretAccessKey": "local",
+                "Token": "local",
+                "Expiration": "2099-01-01T00:00:00Z",
+            }
+            exchange.respond_json(200, fields)
+        elif call == 405:
+            exchange.respond(405, b"", [("allow", "GET" if exchange.method != "GET" else "POST")])
+        else:
+            exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
+
+    # --- Runtime API --------------------------------------------------------------------------------------------------
+
+    async def _serve_runtime(self, exchange: Exchange, call: wire.Call) -> None:
+        environment = self._environment
+        if call.event == "ping":
+            exchange.respond(200, b"pong", [("content-type", "text/plain")])
+        elif call.event == "next":
+            await self._next(exchange)
+        elif call.event == "response":
+            await self._response(exchange, call.request_id)
+        elif call.event == "error":
+            await self._error(exchange, call.request_id)
+        elif call.event == "restore_next":
+            if environment.kind != "snap-start":
+                exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
+            elif self._allowed(exchange, "restore_next"):
+                environment.lifecycle.push("restore_next")
+                environment.extensions.closed = True
+                environment.restore_waiter = exchange
+                environment.changed()
+                await exchange.settled()
+        elif self._allowed(exchange, call.event):
+            environment.lifecycle.push(call.event)
+            body = await exchange.read(ERROR_LIMIT)
+            environment.init_failure = Answer(body, error_type=_error_type(exchange, body))
+            accept(exchange)
+            environment.changed()
+
+    async def _next(self, exchange: Exchange) -> None:
+        environment = self._environment
+        if environment.wedged or not self._allowed(exchange, "next"):
+            if environment.wedged:
+                refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
+            return
+        environment.lifecycle.push("next")
+        environment.extensions.closed = True
+        environment.waiters.append(exchange)
+        environment.hand_over()
+        environment.changed()
+        await exchange.settled()
+
+    async def _response(self, exchange: Exchange, request_id: str) -> None:
+        attempt = self.find(exchange, request_id, "response")
+        if attempt is None:
+            return
+        mode = exchange.header(wire.RESPONSE_MODE.lower())
+        content_type = exchange.header("content-type", "application/octet-stream")
+        if mode and mode != "streaming":
+            kind = "Runtime.InvalidResponseModeHeader"
+            attempt.fail(kind, error_payload(kind, f"Invalid response mode: {mode[:100]}"))
+            self._environment.wedged = True
+            refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
+        elif mode:
+            await self._stream(exchange, attempt, content_type)
+        else:
+            await self._buffer(exchange, attempt, content_type)
+        self._environment.changed()
+
+    async def _buffer(self, exchange: Exchange, attempt: Attempt, content_type: str) -> None:
+        lifecycle = self.lifecycle_of(attempt)
+        lifecycle.push("response")
+        try:
+            body = await exchange.read(wire.MAX_ANSWER_BYTES)
+        except BodyTooLarge:
+            _fail_too_large(attempt)
+            refuse(
+                exchange,
+                413,
+                "RequestEntityTooLarge",
+                f"Exceeded maximum allowed payload size ({wire.MAX_ANSWER_BYTES} bytes).",
+            )
+            return
+        except ClientGone:
+            _fail_truncated(attempt)
+            raise
+        attempt.begin_stream(content_type)
+        if attempt.streaming:
+            await attempt.push(body)
+        attempt.succeed(body, content_type)
+        accept(exchange)
+
+    async def _stream(self, exchange: Exchange, attempt: Attempt, content_type: str) -> None:
+        lifecycle = self.lifecycle_of(attempt)
+        lifecycle.push("stream")
+        attempt.begin_stream(content_type)
+        kept, size = list[bytes](), 0
+        try:
+            async for piece in exchange.chunks():
+                size += len(piece)
+                if attempt.streaming:
+                    await attempt.push(piece)
+                elif size <= wire.MAX_ANSWER_BYTES:
+                    kept.append(piece)
+        except ClientGone:
+            _fail_truncated(attempt)
+            _push_if_allowed(lifecycle, "truncate")
+            raise
+        _push_if_allowed(lifecycle, "response")
+        trailers = dict(exchange.trailers)
+        failure = trailers.get(wire.ERROR_TYPE.lower())
+        if failure is not None:
+            attempt.fail(failure, _decoded(trailers.get(ERROR_BODY.lower(), "")))
+        elif size > wire.MAX_ANSWER_BYTES and not attempt.streaming:
+            _fail_too_large(attempt)
+        else:
+            attempt.succeed(b"".join(kept), content_type)
+        accept(exchange)
+
+    async def _error(self, exchange: Exchange, request_id: str) -> None:
+        attempt = self.find(exchange, request_id, "error")
+        if attempt is None:
+            return
+        self.lifecycle_of(attempt).push("error")
+        try:
+            body = await exchange.read(ERROR_LIMIT)
+        except BodyTooLarge:
+            _fail_too_large(attempt)
+            raise
+        except ClientGone:
+            _fail_truncated(attempt)
+            raise
+        attempt.fail(_error_type(exchange, body), body)
+        accept(exchange)
+        self._environment.changed()
+
+    def lifecycle_of(self, attempt: Attempt) -> Any:
+        """The lifecycle that an attempt's calls move."""
+        return self._environment.lifecycle
+
+    def find(self, exchange: Exchange, request_id: str, event: str) -> Attempt | None:
+        """The attempt that an answer is for; refused here when there is none, or none that may be answered now."""
+        environment = self._environment
+        attempt = environment.current
+        if attempt is None or request_id != attempt.request_id:
+            if request_id == environment.last_request_id or environment.lifecycle.state == "init":
+                refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
+            else:
+                refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
+            return None
+        echoed = exchange.header(wire.INVOCATION_ID.lower())
+        if echoed and echoed != attempt.invocation_id:
+            refuse(exchange, 410, "InvokeTimeout", "the invocation id belongs to another attempt")
+            return None
+        if not self._allowed(
+            exchange, "stream" if event == "response" and exchange.header(wire.RESPONSE_MODE.lower()) else event
+        ):
+            return None
+        if environment.lifecycle.state == "expired":
+            refuse(exchange, 410, "InvokeTimeout", "this attempt has timed out")
+            return None
+        return attempt
+
+    def _allowed(self, exchange: Exchange, event: str) -> bool:
+        if self._environment.lifecycle.allows(event):
+            return True
+        refuse(
+            exchange,
+            403,
+            "InvalidStateTransition",
+            f"State transition from {self._environment.lifecycle.state} to {event} is not allowed",
+        )
+        return False
+
+    def _note_error(self, error: Exception) -> None:
+        environment = self._environment
+        environment.journal.add(
+            "warmstate.fault", environment.function.name, environment.instance, error=f"{type(error).__name__}: {error}"
+        )
+
+
+def _push_if_allowed(lifecycle: Any, event: str) -> None:
+    if lifecycle.allows(event):
+        lifecycle.push(event)
+
+
+def _fail_too_large(attempt: Attempt) -> None:
+    message = f"Response payload size exceeded maximum allowed payload size ({wire.MAX_ANSWER_BYTES} bytes)."
+    attempt.fail("Function.ResponseSizeTooLarge", error_payload("Function.ResponseSizeTooLarge", message))
+
+
+def _fail_truncated(attempt: Attempt) -> None:
+    message = "the connection ended in the middle of the response"
+    attempt.fail("Runtime.TruncatedResponse", error_payload("Runtime.TruncatedResponse", message))
+
+
+def _error_type(exchange: Exchange, body: bytes) -> str:
+    """What failed: the header where it is given, else what the error object says."""
+    named = exchange.header(wire.ERROR_TYPE.lower())
+    if named:
+        return named
+    try:
+        return str(json.loads(body)["errorType"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "Unhandled"
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except binascii.Error:
+        return text.encode()

@@ -1,0 +1,1 @@
+"""Live things that are opened, checked, replaced and closed."""

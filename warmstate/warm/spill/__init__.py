@@ -1,0 +1,1 @@
+"""Where bytes wait that do not fit into memory."""

@@ -1,0 +1,1 @@
+"""The store of keyed values, in memory and in /tmp."""

@@ -1,0 +1,1 @@
+"""Append-only buffers that are flushed in batches."""
