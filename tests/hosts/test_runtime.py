@@ -80,17 +80,23 @@ class TestStarts:
         assert ["provisioned", "warm"] == [api.ask("1").json["start"], api.ask("2").json["start"]]
 
     @pytest.mark.parametrize("transport", ["native", "requests"])
-    def test_a_real_freeze_is_measured(self, api, start, transport):
-        """Stopped for 1.5 s in `next`: the hook runs once, and the time is right to 0.15 s."""
+    @pytest.mark.parametrize("event_comes", ["while frozen", "after the thaw"])
+    def test_a_real_freeze_is_measured(self, api, start, transport, event_comes):
+        """Stopped in `next`: the hook runs once, and the time is right to 0.15 s, whether an event or a beat ends it."""
         runtime = start(TELL, "app.Handler", WARMSTATE_TRANSPORT=transport)
         api.ask("1")
         api.wait_until_idle()
         runtime.signal(signal.SIGSTOP)
         stopped = time.monotonic()
         time.sleep(1.5)
-        api.send("2")
+        if event_comes == "while frozen":
+            api.send("2")
+            wait_for(api.events.empty)
         frozen = time.monotonic() - stopped
         runtime.signal(signal.SIGCONT)
+        if event_comes == "after the thaw":
+            time.sleep(0.3)  # over two beats
+            api.send("2")
         answer = api.answer().json
 
         assert ("thaw", 1) == (answer["start"], answer["thaws"])

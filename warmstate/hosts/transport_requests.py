@@ -8,7 +8,7 @@ The Runtime API over `requests`, for those who want a well-known client there (`
 
 from __future__ import annotations
 
-import select
+import _socket
 import sys
 from http.client import HTTPException
 
@@ -138,13 +138,26 @@ class RequestsTransport(NativeTransport):
         if connection is not self._connection and connection.sock is not None:
             self._connection = connection
             self._identity = identity_of(connection.sock)
-        if not self._patient or connection.sock is None:
-            return
-        poll = select.poll()
-        poll.register(connection.sock, select.POLLIN)
-        while not poll.poll(self._seconds * 1000.0):
-            if self._waiting is not None:
-                self._waiting()
+        if self._patient and connection.sock is not None:
+            self._wait_in_slices(connection.sock)
+
+    def _wait_in_slices(self, waiting: _socket.socket) -> None:
+        """
+        Until there is something to read, calling `on_beat` in between.
+
+        Waits in a receive with SO_RCVTIMEO, as the native transport does: after a freeze the kernel starts that anew, which
+        the measure of the freeze counts on. A poll would end at once.
+        """
+        waiting.settimeout(None)  # the socket's own limit comes after this wait, from urllib3
+        waiting.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._beat)
+        while True:
+            try:
+                waiting.recv(1, _socket.MSG_PEEK)
+            except BlockingIOError:
+                if self._waiting is not None:
+                    self._waiting()
+            else:
+                return
 
 
 class _ClosedBeforeReply(Exception):
