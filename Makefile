@@ -41,12 +41,13 @@ $(READY): pyproject.toml constraints.txt
 test: check pytest ## format, lint, types, import contracts, then all quick tests
 
 .PHONY: check
-check: $(READY) ## format, lint, types and import contracts, without the tests
+check: $(READY) ## format, lint, types, import contracts and the tables of docs/, without the tests
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q --no-header -k TestWhatTheCodeKnows tests/test_docs.py || { echo 'If a table is stale: make docs' >&2; exit 1; }
 
 .PHONY: pytest
 pytest: $(READY) ## the quick tests alone; PYTEST_ARGS='-k thaw' chooses
@@ -73,9 +74,9 @@ bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of
 counts: $(READY) ## instructions of the hot and the cold path against the stored ones; ACCEPT='reason' stores them
 	$(BIN)/python -m benchmarks counts $(if $(ACCEPT),--accept '$(ACCEPT)')
 
-.PHONY: diagram
-diagram: $(READY) ## draw the lifecycle's transition table into docs/architecture.md
-	$(BIN)/python -m scripts.draw_lifecycle
+.PHONY: docs
+docs: $(READY) ## write the tables and the diagram of docs/ that only the code knows
+	$(BIN)/python -m scripts.write_docs
 
 # uv resolves for every Python at once; it lives in a place of its own and nothing else needs it.
 .PHONY: constraints

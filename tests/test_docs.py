@@ -1,8 +1,9 @@
-"""What the documents show is true: their Python runs, their commands exist, their links lead somewhere, their diagram is drawn."""
+"""What the documents show is true: their Python runs, their commands exist, their links lead somewhere, their tables are the code's."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import shlex
 import subprocess
@@ -13,8 +14,14 @@ import pytest
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
+from scripts import write_docs
+from scripts.described import PUBLIC_MODULES, describe_module
+from scripts.markers import replace_between
+from warmstate import errors
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -39,28 +46,41 @@ def commands(path: Path) -> list[tuple[int, str]]:
 
 
 @every_document
-def test_python_blocks_run(path, tmp_path, monkeypatch) -> None:
-    """Each Python block is a module that imports, named `app` or as its first line says: `# camera.py`."""
+def test_python_blocks_run(path, tmp_path, monkeypatch, request) -> None:
+    """
+    Each Python block is a module that imports, named `app` or as its first line says: `# camera.py`.
+
+    Its functions `test_...` run, with pytest's fixtures; they may import what blocks before them are.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two blocks of one name may have one size and one second
+    written: set[str] = set()
+
+    def forget() -> None:
+        for name in written:
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
 
     def run(example: Example) -> None:
         named = re.match(r"# (\w+)\.py\n", example.parsed)
         name = named[1] if named else "app"
+        written.add(name)
         # Leading lines keep the numbers of a traceback those of the document.
         Path(f"{name}.py").write_text("\n" * example.line + example.parsed)
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        importlib.invalidate_caches()
+        forget()
         try:
-            importlib.import_module(name)
-        except Exception as problem:  # whatever the block raises is the finding
-            pytest.fail(f"the Python block at {path.relative_to(ROOT)}:{example.line} raised {problem!r}")
-        finally:
-            sys.modules.pop(name, None)
-            Path(f"{name}.py").unlink()
+            module = importlib.import_module(name)
+            for test in [value for key, value in vars(module).items() if key.startswith("test_")]:
+                test(*(request.getfixturevalue(wanted) for wanted in inspect.signature(test).parameters))
+        except Exception as problem:
+            raise AssertionError(f"the Python block at {path.relative_to(ROOT)}:{example.line} raised") from problem
 
-    for example in parse(path, "python", run).examples():
-        example.evaluate()
+    try:
+        for example in parse(path, "python", run).examples():
+            example.evaluate()
+    finally:
+        forget()
 
 
 @every_document
@@ -99,14 +119,52 @@ def test_links_lead_somewhere(path) -> None:
     assert [] == [link for link in links if link and not (path.parent / link).exists()]
 
 
-def test_the_diagram_is_the_table() -> None:
-    """docs/architecture.md shows the transitions that the code runs; `make diagram` draws it again."""
-    check = subprocess.run(
-        [sys.executable, "-m", "scripts.draw_lifecycle", "--check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+class TestWhatTheCodeKnows:
+    """The documents say it as it is; `make check` runs these too."""
 
-    assert 0 == check.returncode, check.stdout + check.stderr
+    @pytest.mark.parametrize("part", write_docs.PARTS)
+    def test_what_the_code_knows_is_what_the_documents_say(self, part) -> None:
+        """Tables and the diagram stand in the documents as the code has them; `make docs` writes them again."""
+        document, make = write_docs.PARTS[part]
+        written = (ROOT / "docs" / document).read_text()
+
+        assert replace_between(written, part, make()) == written
+
+    def test_every_variable_is_in_the_table(self) -> None:
+        """Each WARMSTATE_ variable that the package, the bootstrap or the command line reads is explained, and no other."""
+        sources = [ROOT / "bootstrap", *ROOT.glob("warmstate/**/*.py")]
+        read = {name for source in sources for name in re.findall(r"WARMSTATE_[A-Z_]+[A-Z]", source.read_text())}
+
+        assert read == set(re.findall(r"^\| `(WARMSTATE_\w+)`", REFERENCE, re.MULTILINE))
+
+    def test_every_event_of_the_emulator_is_explained(self) -> None:
+        """Each type of event that the emulator notes stands in the reference."""
+        sources = "".join(source.read_text() for source in ROOT.glob("warmstate/emulator/**/*.py"))
+        noted = set(re.findall(r'"((?:warmstate|platform)\.[A-Za-z]+)"', sources))
+
+        assert set() == {name for name in noted if f"`{name}`" not in REFERENCE}
+
+    def test_every_shown_log_line_is_one_that_the_runtime_writes(self) -> None:
+        """The messages that the reference lists are in the code."""
+        shown = re.findall(r"^\| (?:info|warning|error) \| `(.+?)` \|", REFERENCE, re.MULTILINE)
+        sources = "".join(source.read_text() for source in ROOT.glob("warmstate/**/*.py"))
+        plain = re.sub(r'"\n\s+f?"', "", sources)  # adjacent literals are one text
+
+        assert len(shown) > 15
+        assert [] == [text for text in shown if text.strip() not in plain]
+
+    @pytest.mark.parametrize("module", PUBLIC_MODULES)
+    def test_every_public_name_says_what_it_is(self, module) -> None:
+        """No public name, and no member of a public class, is without words."""
+        silent = [
+            f"{described.name}{'.' if member else ''}{member.name if member else ''}"
+            for described, inside in describe_module(module)
+            for member in (None, *inside)
+            if not (described if member is None else member).summary
+        ]
+
+        assert [] == silent
+
+    def test_every_error_says_what_to_do(self) -> None:
+        """The docstring of each error has what happened, and then what to do."""
+        assert [] == [name for name in errors.__all__ if "\n\n" not in inspect.getdoc(getattr(errors, name))]

@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+"""The version of the installed package."""
 
 _HOMES = {
     "AsyncResource": "warm.resources.resource",

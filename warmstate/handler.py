@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from warmstate.warm.store.store import StateStore
 
     Event: TypeAlias = Any
+    """What an invocation brings: decoded JSON, or bytes where the content type is not JSON; annotate it as you like."""
     Concurrency: TypeAlias = Literal["serial", "threads", "async"]
 else:
     Event = object

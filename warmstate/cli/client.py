@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
     import requests
 
-__all__ = ["FOLDER", "Client", "Endpoint", "find_endpoint", "forget_endpoint", "write_endpoint"]
+__all__ = ["FOLDER", "VARIABLES", "Client", "Endpoint", "find_endpoint", "forget_endpoint", "write_endpoint"]
+
+VARIABLES = {
+    "WARMSTATE_ENDPOINT": "address of the emulator to talk to; default the one that runs in this folder or one above",
+    "WARMSTATE_TOKEN": "token of an emulator that listens beyond this machine; default none",
+}
+"""Every variable of ours that the command line reads, and what it means."""
 
 FOLDER = ".warmstate"
 API = "/_warmstate/api/v1"

@@ -11,7 +11,7 @@ import os
 import sys
 from importlib import import_module
 
-from warmstate.cli.problem import EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, Problem
+from warmstate.cli.problem import EXIT_CODES, EXIT_INTERRUPTED, EXIT_UNREACHABLE, EXIT_USAGE, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_parser", "main"]
 
-EPILOG = """exit codes:
-  0 done · 1 the function returned an error · 2 usage or configuration · 3 emulator not reachable, or port taken
-  4 init failed · 5 the function timed out · 7 doctor found a problem · 9 throttled · 130 Ctrl-C
-
+EPILOG = f"""exit codes:
+{"".join(f"  {code:<5}{text}" + chr(10) for code, text in EXIT_CODES.items())}
 No telemetry, no account, no network: everything happens on this machine."""
 
 

@@ -1,9 +1,4 @@
-"""
-The one shape of error of the command line, and its exit codes.
-
-    0 done · 1 the function returned an error · 2 usage or configuration · 3 emulator not reachable, or port taken ·
-    4 init failed · 5 the function timed out · 7 doctor found a problem · 9 throttled · 130 Ctrl-C
-"""
+"""The one shape of error of the command line, and its exit codes."""
 
 from __future__ import annotations
 
@@ -12,6 +7,7 @@ import sys
 from typing import Any
 
 __all__ = [
+    "EXIT_CODES",
     "EXIT_FUNCTION_ERROR",
     "EXIT_INIT_FAILED",
     "EXIT_INTERRUPTED",
@@ -33,6 +29,19 @@ EXIT_TIMED_OUT = 5
 EXIT_PROBLEM_FOUND = 7
 EXIT_THROTTLED = 9
 EXIT_INTERRUPTED = 130
+
+EXIT_CODES = {
+    EXIT_OK: "done",
+    EXIT_FUNCTION_ERROR: "the function returned an error",
+    EXIT_USAGE: "usage or configuration",
+    EXIT_UNREACHABLE: "no emulator answers, or the port is taken",
+    EXIT_INIT_FAILED: "the function did not start: its init failed",
+    EXIT_TIMED_OUT: "the function ran over its time",
+    EXIT_PROBLEM_FOUND: "`doctor` found a problem",
+    EXIT_THROTTLED: "throttled: every instance is busy",
+    EXIT_INTERRUPTED: "Ctrl-C",
+}
+"""Each exit code and its meaning, for `--help` and the documents."""
 
 
 class Problem(Exception):

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from typing import Literal, TypeAlias
 
     StartKind: TypeAlias = Literal["cold", "warm", "thaw", "reset", "restore", "provisioned"]
+    """
+    How an invocation found its instance: "cold", the first of a new environment; "warm", after another one; "thaw", after a
+    freeze longer than `WARMSTATE_THAW_AFTER`; "reset", the first of a new process where one had been before; "restore", the first
+    after a SnapStart restore; "provisioned", the first in an environment that was prepared ahead.
+    """
     ResetReason: TypeAlias = Literal["crash", "timeout", "exit"]
     ShutdownReason: TypeAlias = Literal["spindown", "timeout", "failure"]
 else:
