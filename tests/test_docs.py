@@ -46,14 +46,15 @@ def commands(path: Path) -> list[tuple[int, str]]:
 
 
 @every_document
-def test_python_blocks_run(path, tmp_path, monkeypatch, request) -> None:
+def test_python_blocks_run(path, tmp_path_factory, monkeypatch, request) -> None:
     """
     Each Python block is a module that imports, named `app` or as its first line says: `# camera.py`.
 
     Its functions `test_...` run, with pytest's fixtures; they may import what blocks before them are.
     """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path_factory.mktemp("blocks")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two blocks of one name may have one size and one second
     written: set[str] = set()
 
