@@ -4,6 +4,8 @@ Just enough HTTP/1.1 to read the Runtime API's answers, fast and strictly.
 1. What is ambiguous is refused: two lengths, a length beside chunks, a folded header.
 2. A header may be larger than the platform ever sends, but not without bound.
 3. Names come out in lower case; values as UTF-8 where they are, else as latin-1.
+4. Bodies are read from a blocking socket whose receive timeout is one beat. Stalls are counted in beats: clocks run on while
+   the process is frozen.
 """
 
 from __future__ import annotations
@@ -15,15 +17,36 @@ from warmstate.wire.runtime_api import (
     DEADLINE_MS,
     FUNCTION_ARN,
     INVOCATION_ID,
+    MAX_EVENT_BYTES,
     REQUEST_ID,
     TENANT_ID,
     TRACE_ID,
 )
 
-__all__ = ["CHUNKED", "UNTIL_CLOSE", "body_length", "parse_head"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+__all__ = [
+    "CHUNKED",
+    "MOST_HEAD",
+    "MOST_STALL",
+    "RECEIVE",
+    "UNTIL_CLOSE",
+    "body_length",
+    "one_more_beat",
+    "parse_head",
+    "read_chunks",
+    "read_exactly",
+    "read_to_end",
+]
 
 CHUNKED = -1
 UNTIL_CLOSE = -2
+MOST_HEAD = 256 * 1024
+RECEIVE = 64 * 1024
+MOST_STALL = 10.0
+"""Seconds without a byte, once an answer has begun or is due at once, after which the connection counts as lost."""
 
 _WITHOUT_BODY = frozenset((204, 304))
 
@@ -100,3 +123,118 @@ def body_length(status: int, headers: dict[str, str]) -> int:
             raise TransportError(f"The Runtime API sent Content-Length {length[:60]!r}, which is no number.")
         return int(length)
     return 0 if status in _WITHOUT_BODY else UNTIL_CLOSE
+
+
+def one_more_beat(stalled: float, beat: float) -> float:
+    """
+    The seconds for which no byte came where bytes are due, after one more beat.
+
+    Raises:
+        TransportError: that is too long.
+    """
+    stalled += beat
+    if stalled > MOST_STALL:
+        raise TransportError(f"The Runtime API sent nothing for {MOST_STALL:.0f} s in the middle of an answer.")
+    return stalled
+
+
+def read_exactly(connection: _socket.socket, begin: bytes, length: int, beat: float) -> bytes:
+    """
+    `length` bytes, of which `begin` were received with the head.
+
+    Raises:
+        TransportError: the peer ended before, or sent nothing for too long.
+        OSError: the connection broke.
+    """
+    body = bytearray(length)
+    body[: len(begin)] = begin
+    at = len(begin)
+    stalled = 0.0
+    with memoryview(body) as view:
+        while at < length:
+            try:
+                count = connection.recv_into(view[at:])
+            except BlockingIOError:
+                stalled = one_more_beat(stalled, beat)
+                continue
+            if not count:
+                raise _cut_short()
+            at += count
+            stalled = 0.0
+    return bytes(body)
+
+
+def read_chunks(connection: _socket.socket, data: bytes, beat: float) -> tuple[bytes | None, bytes]:
+    """
+    A chunked body that begins in `data`, and what came after its end; None for the body where it is too large.
+
+    Raises:
+        TransportError: it is no chunked body, the peer ended before, or sent nothing for too long.
+        OSError: the connection broke.
+    """
+    chunks: list[bytes] = []
+    total = 0
+    while True:
+        line, data = _read_line(connection, data, beat, most=4096)
+        text = line.split(b";", 1)[0].strip()
+        try:
+            size = int(text, 16) if text.isalnum() and len(text) <= 8 else -1
+        except ValueError:
+            size = -1
+        if size < 0:
+            raise TransportError(f"The Runtime API sent a chunk of size {text[:20]!r}.")
+        if size == 0:
+            break
+        total += size
+        if total > MAX_EVENT_BYTES:
+            return None, b""
+        if len(data) < size + 2:
+            data = read_exactly(connection, data, size + 2, beat)
+        if data[size : size + 2] != b"\r\n":
+            raise TransportError("The Runtime API sent a chunk that does not end where it said.")
+        chunks.append(data[:size])
+        data = data[size + 2 :]
+    while line:  # trailers, which mean nothing here
+        line, data = _read_line(connection, data, beat, most=MOST_HEAD)
+    return b"".join(chunks), data
+
+
+def read_to_end(connection: _socket.socket, data: bytes, beat: float) -> bytes:
+    """
+    All that comes until the peer ends the connection, or more than an event may have.
+
+    Raises:
+        TransportError: the peer sent nothing for too long.
+        OSError: the connection broke.
+    """
+    pieces = [data]
+    total = len(data)
+    while total <= MAX_EVENT_BYTES and (piece := _receive(connection, beat)):
+        pieces.append(piece)
+        total += len(piece)
+    return b"".join(pieces)
+
+
+def _read_line(connection: _socket.socket, data: bytes, beat: float, *, most: int) -> tuple[bytes, bytes]:
+    """The line that begins in `data`, without its end, and what came after it."""
+    while (end := data.find(b"\r\n")) < 0:
+        if len(data) > most:
+            raise TransportError(f"The Runtime API sent a line of over {most} bytes among the chunks of a body.")
+        piece = _receive(connection, beat)
+        if not piece:
+            raise _cut_short()
+        data += piece
+    return data[:end], data[end + 2 :]
+
+
+def _receive(connection: _socket.socket, beat: float) -> bytes:
+    stalled = 0.0
+    while True:
+        try:
+            return connection.recv(RECEIVE)
+        except BlockingIOError:
+            stalled = one_more_beat(stalled, beat)
+
+
+def _cut_short() -> TransportError:
+    return TransportError("The Runtime API closed the connection in the middle of an answer's body.")

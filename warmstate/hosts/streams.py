@@ -10,9 +10,55 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from warmstate.hosts.transport import NativeTransport, Reply
     from warmstate.lifecycle.notices import Notices
-    from warmstate.wire.runtime_api import Invocation, StreamedSuccess
+    from warmstate.wire.runtime_api import Invocation, Request, StreamedSuccess
 
-__all__ = ["send_stream"]
+__all__ = ["Stream", "send_stream"]
+
+
+class Stream:
+    """
+    A streamed answer on its way: `send` chunks, then `finish` with the body's end, once; `close` gives up.
+
+    A send blocks while the platform does not read, which is how its slowness reaches the handler.
+    """
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: NativeTransport, request: Request) -> None:
+        """
+        Send the head of `request` over `transport`, which must be of this stream's own.
+
+        Raises:
+            TransportError: the connection cannot be made.
+        """
+        self._transport = transport
+        transport.send_unread(request)
+
+    def send(self, data: bytes) -> None:
+        """
+        Send bytes of the body, framing included.
+
+        Raises:
+            TransportError: the platform no longer takes them.
+        """
+        self._transport.send(data)
+
+    def finish(self, end: bytes) -> Reply:
+        """
+        Send the end of the body and read the reply.
+
+        Raises:
+            TransportError: the platform no longer takes it, or gave no answer.
+        """
+        try:
+            self._transport.send(end)
+            return self._transport.read_reply()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection; a body that was not finished counts as truncated."""
+        self._transport.close()
 
 
 def send_stream(
@@ -27,7 +73,7 @@ def send_stream(
     """
     chunks = streamed.chunks
     try:
-        stream = transport.open_stream(streamed_request(invocation, streamed))
+        stream = Stream(transport.separate(), streamed_request(invocation, streamed))
     except TransportError as error:
         _close(chunks)
         notices.error(f"The streamed answer could not be begun: {error}")

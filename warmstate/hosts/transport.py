@@ -15,19 +15,25 @@ from _struct import pack
 from os import fstat
 
 from warmstate.errors import ConfigurationError, TransportError
-from warmstate.hosts.http11 import CHUNKED, body_length, parse_head
+from warmstate.hosts.http11 import (
+    CHUNKED,
+    MOST_HEAD,
+    RECEIVE,
+    body_length,
+    one_more_beat,
+    parse_head,
+    read_chunks,
+    read_exactly,
+    read_to_end,
+)
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MOST_STALL", "NativeTransport", "Reply", "end_own", "identity_of", "parse_address"]
+__all__ = ["NativeTransport", "Reply", "end_own", "identity_of", "parse_address"]
 
-_MOST_HEAD = 256 * 1024
-_RECEIVE = 64 * 1024
-MOST_STALL = 10.0
-"""Seconds without a byte, once an answer has begun or is due at once, after which the connection counts as lost."""
 _USER_AGENT = "warmstate/0.1"
 
 
@@ -122,33 +128,20 @@ class NativeTransport:
             head = self._head(request) + b"\r\n"
             if not request.headers:
                 self._heads[request.path] = head
-        fresh = self._socket is None
-        connection = self._connected()
-        try:
-            connection.sendall(head)
-            return self._read(connection, on_beat, patient=True)
-        except _ClosedBeforeReply as closed:
-            self.close()
-            if fresh:
-                raise TransportError("The Runtime API closed the connection without an answer.") from closed
-        except OSError as error:
-            self.close()
-            if fresh or isinstance(error, TransportError):
-                raise _as_transport_error(error) from error
-        except BaseException:
-            self.close()  # whoever ended the wait may ask again, and must not get this answer then
-            raise
-        # A kept connection had died while nobody looked. Not one byte came back, so nothing was delivered over it.
-        connection = self._connected()
-        try:
-            connection.sendall(head)
-            return self._read(connection, on_beat, patient=True)
-        except (OSError, _ClosedBeforeReply) as error:
-            self.close()
-            raise _as_transport_error(error) from error
-        except BaseException:
-            self.close()
-            raise
+        kept = self._socket is not None
+        while True:
+            connection = self._connected()
+            try:
+                connection.sendall(head)
+                return self._read(connection, on_beat, patient=True)
+            except (OSError, _ClosedBeforeReply) as error:
+                self.close()
+                if not kept or isinstance(error, TransportError):
+                    raise _as_transport_error(error) from error
+                kept = False  # it had died while nobody looked: once more, over a new one
+            except BaseException:
+                self.close()  # whoever ended the wait may ask again, and must not get this answer then
+                raise
 
     def post(self, request: Request) -> Reply:
         """
@@ -161,7 +154,7 @@ class NativeTransport:
         head = self._head(request) + b"Content-Length: %d\r\n\r\n" % len(body)
         connection = self._peeked()
         try:
-            if len(body) <= _RECEIVE:
+            if len(body) <= RECEIVE:
                 connection.sendall(head + body)
             else:
                 connection.sendall(head)
@@ -178,17 +171,6 @@ class NativeTransport:
         except (OSError, _ClosedBeforeReply) as error:
             self.close()
             raise _as_transport_error(error) from error
-
-    def open_stream(self, request: Request) -> Stream:
-        """
-        Send the head of a streamed request on a connection of its own; see `Stream`.
-
-        Raises:
-            TransportError: the connection cannot be made.
-        """
-        other = self.separate()
-        other.send_unread(request)
-        return Stream(other)
 
     def separate(self) -> NativeTransport:
         """Another transport to the same Runtime API, with a connection of its own."""
@@ -298,13 +280,6 @@ class NativeTransport:
                 return connection
         raise TransportError(f"The Runtime API at {self._host}:{self._port} cannot be reached: {problem}") from problem
 
-    def _stalled(self, seconds: float) -> float:
-        """One more beat without a byte where bytes are due; counted in beats, since clocks run on while frozen."""
-        seconds += self._seconds
-        if seconds > MOST_STALL:
-            raise TransportError(f"The Runtime API sent nothing for {MOST_STALL:.0f} s in the middle of an answer.")
-        return seconds
-
     def _read(
         self, connection: _socket.socket, on_beat: Callable[[], None] | None = None, *, patient: bool = False
     ) -> Reply:
@@ -317,16 +292,16 @@ class NativeTransport:
             end = data.find(b"\r\n\r\n")
             if end >= 0:
                 break
-            if len(data) > _MOST_HEAD:
-                raise TransportError(f"The Runtime API sent more than {_MOST_HEAD} bytes of headers.")
+            if len(data) > MOST_HEAD:
+                raise TransportError(f"The Runtime API sent more than {MOST_HEAD} bytes of headers.")
             try:
-                piece = receive(_RECEIVE)
+                piece = receive(RECEIVE)
             except BlockingIOError:
                 if patient and not data:
                     if on_beat is not None:
                         on_beat()
                 else:
-                    stalled = self._stalled(stalled)
+                    stalled = one_more_beat(stalled, self._seconds)
                 continue
             if not piece:
                 if data:
@@ -349,15 +324,15 @@ class NativeTransport:
                 self._buffer = rest[length:]
                 body = rest[:length] if len(rest) > length else rest
             else:
-                body = self._read_exactly(connection, rest, length)
+                body = read_exactly(connection, rest, length, self._seconds)
         elif length == CHUNKED:
-            chunked = self._read_chunks(connection, rest)
+            chunked, self._buffer = read_chunks(connection, rest, self._seconds)
             if chunked is None:
                 self.close()
                 return Reply(status, headers, b"", too_large=True)
             body = chunked
         else:
-            body = self._read_to_end(connection, rest)
+            body = read_to_end(connection, rest, self._seconds)
             self.close()
             if len(body) > MAX_EVENT_BYTES:
                 return Reply(status, headers, b"", too_large=True)
@@ -369,88 +344,6 @@ class NativeTransport:
             self._known = data
             self._known_reply = reply
         return reply
-
-    def _more(self, connection: _socket.socket) -> bytes:
-        stalled = 0.0
-        while True:
-            try:
-                piece = connection.recv(_RECEIVE)
-            except BlockingIOError:
-                stalled = self._stalled(stalled)
-                continue
-            if not piece:
-                raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
-            return piece
-
-    def _read_exactly(self, connection: _socket.socket, begin: bytes, length: int) -> bytes:
-        body = bytearray(length)
-        body[: len(begin)] = begin
-        at = len(begin)
-        stalled = 0.0
-        with memoryview(body) as view:
-            while at < length:
-                try:
-                    count = connection.recv_into(view[at:])
-                except BlockingIOError:
-                    stalled = self._stalled(stalled)
-                    continue
-                if not count:
-                    raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
-                at += count
-        return bytes(body)
-
-    def _read_chunks(self, connection: _socket.socket, data: bytes) -> bytes | None:
-        chunks: list[bytes] = []
-        total = 0
-        while True:
-            while (end := data.find(b"\r\n")) < 0:
-                if len(data) > 4096:
-                    raise TransportError("The Runtime API sent a broken chunk of a body.")
-                data += self._more(connection)
-            text = data[:end].split(b";", 1)[0].strip()
-            try:
-                size = int(text, 16) if text.isalnum() and len(text) <= 8 else -1
-            except ValueError:
-                size = -1
-            if size < 0:
-                raise TransportError(f"The Runtime API sent a chunk of size {text[:20]!r}.")
-            data = data[end + 2 :]
-            if size == 0:
-                break
-            total += size
-            if total > MAX_EVENT_BYTES:
-                return None
-            if len(data) < size + 2:
-                data = self._read_exactly(connection, data, size + 2) if len(data) < size + 2 else data
-            if data[size : size + 2] != b"\r\n":
-                raise TransportError("The Runtime API sent a chunk that does not end where it said.")
-            chunks.append(data[:size])
-            data = data[size + 2 :]
-        while True:  # trailers, which mean nothing here
-            while (end := data.find(b"\r\n")) < 0:
-                if len(data) > _MOST_HEAD:
-                    raise TransportError("The Runtime API sent trailers without end.")
-                data += self._more(connection)
-            line, data = data[:end], data[end + 2 :]
-            if not line:
-                self._buffer = data
-                return b"".join(chunks)
-
-    def _read_to_end(self, connection: _socket.socket, data: bytes) -> bytes:
-        pieces = [data]
-        total = len(data)
-        stalled = 0.0
-        while total <= MAX_EVENT_BYTES:
-            try:
-                piece = connection.recv(_RECEIVE)
-            except BlockingIOError:
-                stalled = self._stalled(stalled)
-                continue
-            if not piece:
-                break
-            pieces.append(piece)
-            total += len(piece)
-        return b"".join(pieces)
 
 
 def identity_of(connection: _socket.socket) -> tuple[int, int] | None:
@@ -475,45 +368,6 @@ def end_own(connection: _socket.socket, identity: tuple[int, int] | None) -> Non
         connection.close()
     except OSError:
         pass
-
-
-class Stream:
-    """
-    A streamed answer on its way: `send` chunks, then `finish` with the body's end, once; `close` gives up.
-
-    A send blocks while the platform does not read, which is how its slowness reaches the handler.
-    """
-
-    __slots__ = ("_transport",)
-
-    def __init__(self, transport: NativeTransport) -> None:
-        self._transport = transport
-
-    def send(self, data: bytes) -> None:
-        """
-        Send bytes of the body, framing included.
-
-        Raises:
-            TransportError: the platform no longer takes them.
-        """
-        self._transport.send(data)
-
-    def finish(self, end: bytes) -> Reply:
-        """
-        Send the end of the body and read the reply.
-
-        Raises:
-            TransportError: the platform no longer takes it, or gave no answer.
-        """
-        try:
-            self._transport.send(end)
-            return self._transport.read_reply()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """End the connection; a body that was not finished counts as truncated."""
-        self._transport.close()
 
 
 class _ClosedBeforeReply(Exception):

@@ -20,8 +20,8 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from warmstate.errors import TransportError
-from warmstate.hosts.http11 import body_length
-from warmstate.hosts.transport import MOST_STALL, NativeTransport, Reply, identity_of
+from warmstate.hosts.http11 import MOST_STALL, body_length
+from warmstate.hosts.transport import NativeTransport, Reply, identity_of
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
 TYPE_CHECKING = False
