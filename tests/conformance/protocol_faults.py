@@ -43,6 +43,9 @@ def say(data, *, end="close"):
     """Say these bytes and then end the connection, reset it, or keep it open."""
 
     def speak(connection):
+        if end == "close":
+            # Corked, the last bytes and the end leave as one: an answer cannot come between them.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         connection.sendall(data)
         if end == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -337,8 +337,8 @@ class NativeTransport:
             if len(body) > MAX_EVENT_BYTES:
                 return Reply(status, headers, b"", too_large=True)
         reply = Reply(status, headers, body)
-        if "connection" in headers and headers["connection"].lower() == "close":
-            self.close()
+        if data[5:8] == b"1.0" or ("connection" in headers and headers["connection"].lower() == "close"):
+            self.close()  # the peer ends it; a post may be faster than that end
         elif status == 202 and len(data) == end + 4 + length:
             # The answer to a post is the same bytes for a second at least: its date is all that changes.
             self._known = data
