@@ -32,7 +32,8 @@ def act(options: argparse.Namespace) -> int:
     target: str = "all" if options.all else str(options.instance)
     body = {"seconds": options.seconds + 60 * options.minutes} if options.verb == "freeze" else {}
     found = Client(options).post(f"/instances/{quoted(target)}/{options.verb}", body)
-    show(options, found)
+    if not options.quiet:
+        show(options, found)
     return EXIT_OK
 
 
