@@ -83,7 +83,8 @@ def test_first_session(installed, tmp_path):
             if command.startswith("pip install"):
                 continue
             if command.endswith("&"):
-                words = [*shlex.split(command[:-1]), "-P", "0"]
+                # Any free port, and no thaw but the asked-for one, however slow this machine is between two commands.
+                words = [*shlex.split(command[:-1]), "-P", "0", "--env-var", "WARMSTATE_THAW_AFTER=600"]
                 with log.open("w") as file:
                     dev = subprocess.Popen(
                         [str(installed / words[0]), *words[1:]], cwd=tmp_path, env=environment, stderr=file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 import uuid
 from typing import TYPE_CHECKING, Final, Literal
@@ -80,17 +81,26 @@ class Attempt:
         """On the event loop's clock; set at the delivery."""
         self.duration_ms = 0.0
         self.init_ms: float | None = None
+        self.restore_ms: float | None = None
         self.max_memory_mb = 0
         self.init_failed = False
         """The function did not even start."""
+        self.failure = ""
+        """The error type with which the invoke phase ended, where that was not the function's answer."""
         self.log_tail = b""
         """The last 4 KB of the invocation's log; there when it is done."""
         self.abandoned = False
         """The caller of a streamed answer has gone; what still comes is dropped."""
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(STREAM_BUFFER)
+        self._end: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Attempt {self.request_id} on {self.instance or 'no instance yet'}>"
+
+    @property
+    def billed_ms(self) -> int:
+        """Milliseconds that Lambda would bill: duration, init and restore, rounded up."""
+        return math.ceil(self.duration_ms + (self.init_ms or 0.0)) + math.ceil(self.restore_ms or 0.0)
 
     def succeed(self, payload: bytes, content_type: str) -> None:
         """The whole answer is here."""
@@ -131,7 +141,7 @@ class Attempt:
         try:
             self._pieces.put_nowait(None)
         except asyncio.QueueFull:  # the reader is behind: the end must follow what it has not read yet
-            asyncio.get_running_loop().create_task(self._pieces.put(None))
+            self._end = asyncio.get_running_loop().create_task(self._pieces.put(None))
 
 
 def new_trace_id() -> str:

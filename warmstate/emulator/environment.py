@@ -12,33 +12,42 @@ import asyncio
 import signal
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from warmstate.emulator.extensions import Extensions
-from warmstate.emulator.failures import exit_answer, timeout_payload
-from warmstate.emulator.init_phase import InitResult, Phase, initialize, restore
+from warmstate.emulator.failures import restore_refusal, timeout_payload
+from warmstate.emulator.init_phase import initialize, restore
+from warmstate.emulator.life import InitResult, Life, Phase
 from warmstate.emulator.processes.freezer import Freezer
 from warmstate.emulator.processes.memory import MemoryWatch
 from warmstate.emulator.processes.sandbox import Sandbox
 from warmstate.emulator.reports import Reporter
 from warmstate.emulator.servers.runtime_server import RuntimeServer
+from warmstate.emulator.shutdown import shut_down
 from warmstate.emulator.waits import Waits
-from warmstate.lifecycle.machine import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from warmstate.emulator.attempt import Answer, Attempt, StartKind
+    from warmstate.emulator.attempt import Attempt, StartKind
     from warmstate.emulator.function import Function, InitializationType
     from warmstate.emulator.journal import Journal
     from warmstate.emulator.processes.processes import Warden
-    from warmstate.emulator.servers.exchange import Exchange
+    from warmstate.emulator.shutdown import ShutdownReason
 
 __all__ = ["Environment"]
 
 THAW_AFTER: Final = 1.0
 """Seconds of freeze from which a start counts as "thaw", as the runtime counts by default."""
-ShutdownReason = Literal["spindown", "timeout", "failure"]
+_PHASES: Final = {
+    "failed": "init",
+    "restoring": "running",
+    "invoking": "running",
+    "streaming": "running",
+    "answered": "running",
+    "expired": "stopping",
+}
+"""The lifecycle's states that people know under another word."""
 
 
 class Environment:
@@ -55,16 +64,15 @@ class Environment:
         self.instance: Final = instance
         self.kind: Final = kind
         self.journal: Final = journal
-        self.log_stream: Final = time.strftime("%Y/%m/%d", time.gmtime()) + f"/[{function.version}]{uuid.uuid4().hex}"
-        self.sandbox: Final = Sandbox(function, warden, f"{instance}-{uuid.uuid4().hex[:8]}", self._line)
-        self.waits: Final = Waits()
+        stream = time.strftime("%Y/%m/%d", time.gmtime()) + f"/[{function.version}]{uuid.uuid4().hex}"
+        name = f"{instance}-{uuid.uuid4().hex[:8]}"
+        self.sandbox: Final = Sandbox(function, warden, name, kind, stream, self._line)
+        self.waits: Final = Waits(self._look_again)
         self.freezer: Final = Freezer(self.sandbox, self._note)
-        self.reporter: Final = Reporter(self)
-        self.memory: Final = MemoryWatch(self.sandbox, function.memory_mb << 20, self._changed)
+        self.reporter: Final = Reporter(function, instance, kind, journal, self.sandbox, self.freezer)
+        self.memory: Final = MemoryWatch(self.sandbox, function.memory_mb << 20, self.waits.changed)
         self.server: Final = self._new_server()
-        self.lifecycle = Lifecycle("ended")
-        self.extensions = self.new_extensions()
-        self.generation = 0
+        self.life = Life(0, self.sandbox, self.memory, self._new_extensions())
         self.invocations = 0
         self.starts: dict[StartKind, int] = {}
         self.tenant_id: str | None = None
@@ -73,12 +81,8 @@ class Environment:
         self.reserved = True
         """Taken by the pool for an event or an init; nobody else may use it."""
         self.gone = False
-        self.waiters: list[Exchange] = []
-        self.restore_waiter: Exchange | None = None
         self.current: Attempt | None = None
         self.last_request_id = ""
-        self.wedged = False
-        self.init_failure: Answer | None = None
         self._next_start: StartKind = "cold"
         self.on_change: Callable[[], None] = lambda: None
 
@@ -90,18 +94,17 @@ class Environment:
         """One word for people: init, idle, frozen, running, stopping, reset (no process until the next event), gone."""
         if self.gone:
             return "gone"
-        words = {
-            "init": "init",
-            "failed": "init",
-            "snapshot": "frozen" if self.freezer.is_frozen else "init",
-            "restoring": "running",
-            "invoking": "running",
-            "streaming": "running",
-            "answered": "running",
-            "expired": "stopping",
-            "ended": "reset" if self.generation else "new",
-        }
-        return words.get(self.lifecycle.state, self.lifecycle.state)
+        state = self.life.state
+        if state == "ended":
+            return "reset" if self.generation else "new"
+        if state == "snapshot":
+            return "frozen" if self.freezer.is_frozen else "init"
+        return _PHASES.get(state, state)
+
+    @property
+    def generation(self) -> int:
+        """How many times processes were started here."""
+        return self.life.generation
 
     @property
     def is_free(self) -> bool:
@@ -119,55 +122,68 @@ class Environment:
     @property
     def is_settling(self) -> bool:
         """Whether its caller has the answer and the runtime is not back in next yet."""
-        return self.reserved and self.lifecycle.state == "answered" and not self.gone
+        return self.reserved and self.life.state == "answered" and not self.gone
 
     async def open(self) -> None:
         """Make its /tmp and its Runtime API."""
-        await self.sandbox.open()
         await self.server.start()
+        await self.sandbox.open(self.server.address)
         self._note("warmstate.instance", kind=self.kind, tmp=self.sandbox.tmp)
-
-    # --- init ---------------------------------------------------------------------------------------------------------
 
     async def init(self, limit: float, phase: Phase = "init") -> InitResult:
         """Start new processes and wait until the runtime and all extensions called next."""
-        return await initialize(self, limit, phase)
-
-    def is_broken(self) -> bool:
-        """Whether this generation of processes cannot go on."""
-        return (
-            self.init_failure is not None
-            or self.memory.exceeded
-            or self.sandbox.runtime_exit is not None
-            or self.sandbox.failed_extension is not None
-        )
+        self.memory.forget()
+        self.life = Life(self.generation + 1, self.sandbox, self.memory, self._new_extensions())
+        self.reporter.init_start(phase, self.generation)
+        result = await initialize(self.life, self.waits, limit)
+        self.reporter.init_done(phase, result)
+        if result.status != "success":
+            await self.end_processes()
+        if self.current is None and not self.function.is_managed:
+            self.memory.stop()
+        self.last_used = self.now()
+        self.waits.changed()
+        return result
 
     # --- invoke -------------------------------------------------------------------------------------------------------
 
     async def invoke(self, attempt: Attempt) -> None:
-        """Run one attempt to the end of its invoke phase; its answer may be there earlier."""
+        """
+        Run one attempt to the end of its invoke phase; its answer may be there earlier.
+
+        Raises:
+            ApiError: A snapshot could not be restored.
+        """
         self.current, attempt.instance = attempt, self.instance
         self.tenant_id = self.tenant_id or attempt.tenant_id
-        if self.lifecycle.state != "ended" and self.is_broken():  # it died while it was idle and not frozen
-            await self.reset("failure", self._why_broken())
+        self.memory.start()
+        try:
+            if self.life.state != "ended" and self.life.is_broken():  # it died while it was idle and not frozen
+                await self.reset("failure", self.life.why_broken)
+            if self.kind == "snap-start":
+                attempt.restore_ms = await self._restore()
+            await self._run(attempt)
+        finally:
+            self.memory.stop()
+            self.last_request_id, self.current = attempt.request_id, None
+            self.last_used = self.now()
+            attempt.done.set()
+            self.waits.changed()
+
+    async def _run(self, attempt: Attempt) -> None:
         begun = self.now()
         attempt.deadline = begun + self.function.timeout
         attempt.start = self._start_kind()
         self.starts[attempt.start] = self.starts.get(attempt.start, 0) + 1
         self.invocations += 1
-        self.memory.start()
         self.reporter.start(attempt)
         try:
             if await self._prepare(attempt):
                 await self._deliver(attempt)
         finally:
             attempt.duration_ms = (self.now() - begun) * 1000
-            attempt.max_memory_mb = self.memory.stop()
-            self.last_request_id, self.current = attempt.request_id, None
-            self.last_used = self.now()
+            attempt.max_memory_mb = self.memory.used_mb()
             self.reporter.report(attempt)
-            attempt.done.set()
-            self._changed()
 
     def _start_kind(self) -> StartKind:
         if self._next_start != "warm":
@@ -185,9 +201,28 @@ class Environment:
         """The next invocation will be the first of its kind here."""
         self._next_start = kind
 
+    async def _restore(self) -> float | None:
+        """
+        Continue from the snapshot, if the runtime waits for that; returns the milliseconds that it took.
+
+        A process that is gone is made once more up to its snapshot first, which takes none of the invocation's time.
+        """
+        if self.life.state == "ended":
+            await self.init(self.function.init_limit, "snap-start")
+        if self.life.state not in {"snapshot", "frozen"} or self.life.restore_waiter is None:
+            return None
+        self.thaw()
+        self.reporter.restore_start()
+        result = await restore(self.life, self.waits, self.function.init_timeout)
+        self.reporter.restored(result)
+        if result.answer is not None:
+            await self.reset("failure", "restore failed")
+            raise restore_refusal(result)
+        return result.ms
+
     async def _prepare(self, attempt: Attempt) -> bool:
         """Make the runtime wait in next; False when it did not come to that, and the attempt is answered."""
-        if self.lifecycle.state == "ended":
+        if self.life.state == "ended":
             result = await self.init(attempt.deadline - self.now(), "invoke")
             if result.status == "timeout":
                 self._time_out(attempt)
@@ -197,63 +232,60 @@ class Environment:
                 attempt.fail(result.answer.error_type, result.answer.payload)
                 return False
         self.thaw()
-        return not (self.lifecycle.state == "snapshot" and not await restore(self, attempt))
+        return True
 
     async def _deliver(self, attempt: Attempt) -> None:
-        self.lifecycle.push("invoke")
-        self.extensions.send("INVOKE", self.reporter.invoke_event(attempt))
+        life = self.life
+        life.lifecycle.push("invoke")
+        life.extensions.send("INVOKE", self.reporter.invoke_event(attempt))
         self.hand_over()
-        in_time = await self.waits.until(self._is_invoke_over, attempt.deadline)
-        if self.is_broken():
-            answer = self.exit_answer(attempt.request_id)
+        in_time = await self.waits.until(
+            lambda: life.is_broken() or (life.state == "idle" and life.extensions.are_idle), attempt.deadline
+        )
+        if life.is_broken():
+            answer = life.last_words(attempt.request_id)
             attempt.fail(answer.error_type, answer.payload)
-            await self.reset("failure", self._why_broken())
+            attempt.failure = answer.error_type
+            await self.reset("failure", life.why_broken)
         elif not in_time:
             self._time_out(attempt)
             await self.reset("timeout", "timeout")
 
-    def _is_invoke_over(self) -> bool:
-        return self.is_broken() or (self.lifecycle.state == "idle" and self.extensions.are_idle)
-
     def _time_out(self, attempt: Attempt) -> None:
-        if self.lifecycle.allows("timeout"):
-            self.lifecycle.push("timeout")
+        self.life.push_if_allowed("timeout")
         attempt.fail("Sandbox.Timedout", timeout_payload(attempt.request_id, self.function.timeout))
+        attempt.failure = "Sandbox.Timedout"
 
     def hand_over(self) -> None:
         """Give the current event to a runtime that waits in next; the newest call wins, as on the real thing."""
-        attempt = self.current
-        if attempt is None or self.lifecycle.state != "invoking":
+        attempt, waiters = self.current, self.life.waiters
+        if attempt is None or self.life.state != "invoking":
             return
-        while self.waiters:
-            exchange = self.waiters.pop()
+        while waiters:
+            exchange = waiters.pop()
             if not exchange.gone.is_set():
                 self.server.send_event(exchange, attempt)
                 return
-
-    def exit_answer(self, request_id: str) -> Answer:
-        """What a caller is told about the end of a process."""
-        return exit_answer(self.sandbox, request_id, out_of_memory=self.memory.exceeded)
-
-    def _why_broken(self) -> str:
-        if self.memory.exceeded:
-            return "memory"
-        return "extension" if self.sandbox.failed_extension else "crash"
 
     # --- freeze and thaw ----------------------------------------------------------------------------------------------
 
     def freeze(self) -> bool:
         """Stop every process, if the runtime waits in next (or restore/next); False when it does not."""
-        if self.lifecycle.state not in {"idle", "snapshot"} or self.freezer.is_frozen:
+        if self.life.state not in {"idle", "snapshot"} or self.freezer.is_frozen:
             return self.freezer.is_frozen
-        self.lifecycle.push("freeze")
+        self.life.lifecycle.push("freeze")
         self.freezer.freeze()
         return True
+
+    def freeze_snapshot(self) -> None:
+        """Stop what waits in restore/next, as every environment made from a snapshot begins."""
+        if self.life.state == "snapshot":
+            self.freeze()
 
     def thaw(self) -> None:
         """Let the processes go on, if they are frozen."""
         if self.freezer.is_frozen:
-            self.lifecycle.push("thaw")
+            self.life.lifecycle.push("thaw")
             self.freezer.thaw()
 
     # --- the end of processes -----------------------------------------------------------------------------------------
@@ -275,7 +307,7 @@ class Environment:
         self._next_start = "reset"
         self._note("warmstate.reset", reason="kill", generation=self.generation)
         self.reserved = False
-        self._changed()
+        self.waits.changed()
 
     async def close(self, reason: ShutdownReason = "spindown", *, abrupt: bool = False) -> None:
         """End the environment: shutdown, then /tmp is gone."""
@@ -288,51 +320,42 @@ class Environment:
         await self.sandbox.close()
         await self.server.close()
         self._note("warmstate.gone", reason=reason, invocations=self.invocations)
-        self._changed()
+        self.waits.changed()
 
     async def end_processes(self, reason: ShutdownReason = "failure") -> None:
         """The Shutdown phase, then no process is left."""
         if self.sandbox.pid is not None:
-            from warmstate.emulator.shutdown import shut_down
-
+            self.memory.note_peak()
             self.thaw()
-            if self.lifecycle.allows("terminate"):
-                self.lifecycle.push("terminate")
-            await shut_down(self, reason)
+            self.life.push_if_allowed("terminate")
+            self._note("warmstate.shutdown", **await shut_down(self.life, self.waits, reason, self.freezer.clock_shift))
         await self.sandbox.kill()
         self._note_end("exit")
 
     def _note_end(self, event: str) -> None:
         self.freezer.forget()
-        self.waiters, self.restore_waiter = [], None
-        if self.lifecycle.state != "ended":
-            self.lifecycle = Lifecycle("ended") if not self.lifecycle.allows(event) else self.lifecycle
-            if self.lifecycle.state != "ended":
-                self.lifecycle.push(event)
+        self.life.end(event)
 
-    # --- waiting ------------------------------------------------------------------------------------------------------
+    # --- the parts it is made of --------------------------------------------------------------------------------------
 
     def _new_server(self) -> RuntimeServer:
         return RuntimeServer(self)
 
-    def new_extensions(self) -> Extensions:
+    def _new_extensions(self) -> Extensions:
         """An empty registry for a new generation of processes."""
         names = frozenset(self.sandbox.external_extensions())
-        return Extensions(names, managed=self.function.is_managed, changed=self._changed)
+        return Extensions(names, managed=self.function.is_managed, changed=self.waits.changed)
 
     def _note(self, event_type: str, **record: Any) -> None:
         self.journal.add(event_type, self.function.name, self.instance, **record)
 
     def _line(self, source: str, text: str) -> None:
-        request_id = self.current.request_id if self.current is not None else ""
-        self.reporter.line(source, text, request_id)
+        self.reporter.line(source, text, self.current.request_id if self.current is not None else "")
 
-    def _changed(self) -> None:
-        self.waits.changed()
+    def _look_again(self) -> None:
         self.on_change()
 
-    changed = _changed
-
-    def now(self) -> float:
-        r"""The event loop\'s clock, in seconds."""
+    @staticmethod
+    def now() -> float:
+        """The event loop's clock, in seconds."""
         return asyncio.get_running_loop().time()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +42,8 @@ class InvokeResult:
     start: StartKind | None = None
     duration_ms: float = 0.0
     init_ms: float | None = None
+    restore_ms: float | None = None
+    billed_ms: int = 0
     max_memory_mb: int = 0
     log_tail: str = ""
 
@@ -117,7 +118,8 @@ def summary(result: InvokeResult) -> dict[str, Any]:
         "start": result.start,
         "durationMs": round(result.duration_ms, 2),
         "initMs": None if result.init_ms is None else round(result.init_ms, 2),
-        "billedMs": math.ceil(result.duration_ms + (result.init_ms or 0.0)),
+        "restoreMs": None if result.restore_ms is None else round(result.restore_ms, 2),
+        "billedMs": result.billed_ms,
         "maxMemoryMB": result.max_memory_mb,
         "log": result.log_tail,
     }

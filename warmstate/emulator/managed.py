@@ -41,7 +41,7 @@ class ManagedEnvironment(Environment):
     def is_free(self) -> bool:
         """Whether a call of next waits that nobody has an event for yet."""
         limit = self.function.max_concurrency or 1
-        waiting = sum(not exchange.gone.is_set() for exchange in self.waiters)
+        waiting = sum(not exchange.gone.is_set() for exchange in self.life.waiters)
         return not self.reserved and not self.gone and self.taken < limit and waiting > self.taken - len(self.in_flight)
 
     @property
@@ -78,17 +78,17 @@ class ManagedEnvironment(Environment):
         lifecycle = Lifecycle("idle")
         self.reporter.start(attempt)
         try:
-            await self.waits.until(lambda: bool(self.waiters) or self.is_broken(), attempt.deadline)
+            await self.waits.until(lambda: bool(self.life.waiters) or self.life.is_broken(), attempt.deadline)
             lifecycle.push("invoke")
             self.in_flight[attempt.invocation_id] = (attempt, lifecycle)
             self._hand_to_oldest(attempt)
-            in_time = await self.waits.until(lambda: attempt.answer.done() or self.is_broken(), attempt.deadline)
+            in_time = await self.waits.until(lambda: attempt.answer.done() or self.life.is_broken(), attempt.deadline)
             if not in_time:
                 lifecycle.push("timeout")
                 self._time_out(attempt)
                 self.late[attempt.invocation_id] = attempt.request_id
             elif not attempt.answer.done():
-                answer = self.exit_answer(attempt.request_id)
+                answer = self.life.last_words(attempt.request_id)
                 attempt.fail(answer.error_type, answer.payload)
         finally:
             self.in_flight.pop(attempt.invocation_id, None)
@@ -97,13 +97,13 @@ class ManagedEnvironment(Environment):
             self.last_used = self.now()
             self.reporter.report(attempt)
             attempt.done.set()
-            self.changed()
-        if self.is_broken() and not self.in_flight:
+            self.waits.changed()
+        if self.life.is_broken() and not self.in_flight:
             await self.close("failure")
 
     def _hand_to_oldest(self, attempt: Attempt) -> None:
-        while self.waiters:
-            exchange = self.waiters.pop(0)
+        while self.life.waiters:
+            exchange = self.life.waiters.pop(0)
             if not exchange.gone.is_set():
                 self.server.send_event(exchange, attempt)
                 return
@@ -115,12 +115,12 @@ class ManagedServer(RuntimeServer):
     _environment: ManagedEnvironment
 
     async def _next(self, exchange: Exchange) -> None:
-        environment = self._environment
-        if environment.lifecycle.state == "init":
-            environment.lifecycle.push("next")
-            environment.extensions.closed = True
-        environment.waiters.append(exchange)
-        environment.changed()
+        life = self._environment.life
+        if life.state == "init":
+            life.lifecycle.push("next")
+            life.extensions.closed = True
+        life.waiters.append(exchange)
+        self._environment.waits.changed()
         await exchange.settled()
 
     def lifecycle_of(self, attempt: Attempt) -> Lifecycle:

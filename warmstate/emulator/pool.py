@@ -58,7 +58,7 @@ class Pool:
     async def open(self) -> None:
         """Start the provisioned environments, and keep watch over the idle ones."""
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
-        if self.function.provisioned or self.function.is_managed:
+        if self.function.provisioned or self.function.is_managed or self.function.snap_start:
             await self.scale(max(1, self.function.provisioned))
 
     async def invoke(self, attempt: Attempt) -> None:
@@ -78,7 +78,8 @@ class Pool:
     async def _ensure_init(self, environment: Environment) -> None:
         """The first init of a new environment; when it fails, the invocation tries again within its own time."""
         if environment.generation == 0:
-            await environment.init(self.function.init_limit)
+            await environment.init(self.function.init_limit, "snap-start" if self.function.snap_start else "init")
+            environment.freeze_snapshot()
 
     async def _acquire(self, attempt: Attempt) -> Environment:
         loop = asyncio.get_running_loop()
@@ -197,7 +198,7 @@ class Pool:
     async def _start_ahead(self, kind: InitializationType) -> None:
         environment = await self._new(kind)
         limit = max(130.0, self.function.timeout) if kind != "on-demand" else self.function.init_limit
-        await environment.init(limit)
+        await environment.init(limit, "snap-start" if self.function.snap_start else "init")
         self.release(environment)
 
     async def spin_down(self, environment: Environment, *, abrupt: bool = False) -> None:
@@ -219,7 +220,7 @@ class Pool:
                 continue
             for environment in list(self.environments):
                 idle = loop.time() - environment.last_used
-                if environment.is_free and environment.kind == "on-demand" and idle > limit:
+                if environment.is_free and environment.kind in {"on-demand", "snap-start"} and idle > limit:
                     environment.reserved = True
                     await self.spin_down(environment)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from warmstate.emulator.failures import message_of
 from warmstate.emulator.function import INSPECT_FILE
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def _reload(pool: Pool, environment: Environment, *, keep: bool) -> Reload
         result = await environment.init(pool.function.init_limit)
     finally:
         pool.release(environment)
-    problem = "" if result.answer is None else _message(result.answer.payload)
+    problem = "" if result.answer is None else message_of(result.answer.payload)
     return Reloaded(environment.instance, result.status, committed, memory, problem)
 
 
@@ -85,11 +86,3 @@ def _held(environment: Environment) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for name, about in members.items():
             (memory if about.get("survives") in {None, "freeze"} else committed).append(name)
     return tuple(committed), tuple(memory)
-
-
-def _message(payload: bytes) -> str:
-    try:
-        error = json.loads(payload)
-        return f"{error['errorType']}: {error['errorMessage']}"
-    except (ValueError, KeyError, TypeError):
-        return payload.decode("utf-8", "replace")[:500]

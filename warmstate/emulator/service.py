@@ -217,6 +217,8 @@ class Service:
             start=attempt.start,
             duration_ms=attempt.duration_ms,
             init_ms=attempt.init_ms,
+            restore_ms=attempt.restore_ms,
+            billed_ms=attempt.billed_ms,
             max_memory_mb=attempt.max_memory_mb,
             log_tail=attempt.log_tail.decode("utf-8", "replace"),
         )

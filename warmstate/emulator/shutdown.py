@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from warmstate.emulator.environment import Environment, ShutdownReason
+    from warmstate.emulator.life import Life
+    from warmstate.emulator.waits import Waits
 
-__all__ = ["shut_down"]
+__all__ = ["ShutdownReason", "shut_down"]
+
+ShutdownReason = Literal["spindown", "timeout", "failure"]
 
 
-async def shut_down(environment: Environment, reason: ShutdownReason) -> None:
-    """Run the Shutdown phase of a thawed environment; afterwards no process of it is alive that was given time."""
+async def shut_down(life: Life, waits: Waits, reason: ShutdownReason, clock_shift: float) -> dict[str, Any]:
+    """Run the Shutdown phase of thawed processes; afterwards none is alive that was given time. Returns how it went."""
     loop = asyncio.get_running_loop()
-    sandbox, extensions = environment.sandbox, environment.extensions
+    sandbox, extensions = life.sandbox, life.extensions
     total, share = extensions.shutdown_budget
     begun = loop.time()
     killed = total == 0
     hook_ms = 0.0
     if total:
         sandbox.terminate_runtime()
-        ended = await environment.waits.until(lambda: sandbox.runtime_exit is not None, begun + share)
+        ended = await waits.until(lambda: sandbox.runtime_exit is not None, begun + share)
         hook_ms, killed = (loop.time() - begun) * 1000, not ended
     await sandbox.kill_runtime()
     outside = [extension for extension in extensions if extension.external]
@@ -36,22 +39,14 @@ async def shut_down(environment: Environment, reason: ShutdownReason) -> None:
     await sandbox.kill_extensions([extension.name for extension in outside if extension not in told])
     if told:
         left = begun + total - loop.time()
-        event = {
-            "shutdownReason": reason,
-            "deadlineMs": int((time.time() + environment.freezer.clock_shift + left) * 1000),
-        }
-        extensions.send("SHUTDOWN", event)
-        await environment.waits.until(
-            lambda: not any(sandbox.extension_alive(extension.name) for extension in told), begun + total
-        )
-    environment.journal.add(
-        "warmstate.shutdown",
-        environment.function.name,
-        environment.instance,
-        reason=reason,
-        budgetMs=round(total * 1000),
-        runtimeBudgetMs=round(share * 1000),
-        runtimeMs=round(hook_ms, 3),
-        totalMs=round((loop.time() - begun) * 1000, 3),
-        killed=killed,
-    )
+        deadline_ms = int((time.time() + clock_shift + left) * 1000)
+        extensions.send("SHUTDOWN", {"shutdownReason": reason, "deadlineMs": deadline_ms})
+        await waits.until(lambda: not any(sandbox.extension_alive(extension.name) for extension in told), begun + total)
+    return {
+        "reason": reason,
+        "budgetMs": round(total * 1000),
+        "runtimeBudgetMs": round(share * 1000),
+        "runtimeMs": round(hook_ms, 3),
+        "totalMs": round((loop.time() - begun) * 1000, 3),
+        "killed": killed,
+    }

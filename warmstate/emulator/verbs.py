@@ -152,7 +152,7 @@ class Verbs:
         finally:
             for environment in found:
                 environment.reserved = False
-                environment.changed()
+                environment.waits.changed()
         return describe_all(found)
 
     async def close(self) -> None:

@@ -12,15 +12,17 @@ __all__ = ["Waits"]
 
 
 class Waits:
-    """The waits of one environment; all of them look again when `changed` is called."""
+    """The waits of one environment; all of them look again when `changed` is called, and `also` is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Callable[[], None]) -> None:
+        self._also = also
         self._open: set[asyncio.Future[None]] = set()
 
     def changed(self) -> None:
         """Something happened."""
         for waiting in self._open:
             _wake(waiting)
+        self._also()
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> bool:
         """Wait for `condition`; False when `deadline`, on the event loop's clock, came first."""

@@ -26,32 +26,43 @@ class MemoryWatch:
         self._timer: asyncio.TimerHandle | None = None
         self.exceeded = False
         self.peak = 0
-        """The most bytes ever seen in this environment, of all its processes together."""
+        """The most bytes ever seen of these processes together."""
+
+    def forget(self) -> None:
+        """The processes are gone, and what they held; new ones begin from nothing."""
+        self.exceeded, self.peak = False, 0
 
     def start(self) -> None:
         """Look at regular times from now on."""
-        self.exceeded = False
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._look)
 
-    def stop(self) -> int:
-        """Stop looking; returns the most that was ever held, in MB, rounded up."""
+    def stop(self) -> None:
+        """Stop looking: nothing runs."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return self.used_mb()
+
+    def note_peak(self) -> None:
+        """The processes are about to end: keep what the kernel knows of them."""
+        self.peak = max(self.peak, self._sandbox.peak_bytes())
+
+    def is_over(self) -> bool:
+        """Whether the runtime held more than the limit at any time, however short; the kernel remembers."""
+        self.note_peak()
+        if self.peak > self._limit and not self.exceeded:
+            self.exceeded = True
+            self._changed()
+        return self.exceeded
 
     def used_mb(self) -> int:
         """The most that was ever held, in MB, rounded up."""
-        self.peak = max(self.peak, self._sandbox.peak_bytes())
+        self.note_peak()
         return -(-min(self.peak, self._limit) // (1 << 20))
 
     def _look(self) -> None:
         self._timer = None
-        held = self._sandbox.memory_bytes()
-        self.peak = max(self.peak, held)
-        if held > self._limit:
-            self.exceeded = True
-            self._changed()
+        self.peak = max(self.peak, self._sandbox.memory_bytes())
+        if self.is_over():
             return
         self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._look)

@@ -77,11 +77,14 @@ class Process:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
             pass
-        for stray in family.strays(self.pid):
-            try:
-                os.kill(stray, number)
-            except (ProcessLookupError, PermissionError):
-                pass
+        told = set[int]()
+        while new := [stray for stray in family.strays(self.pid) if stray not in told]:  # one may have forked meanwhile
+            told.update(new)
+            for stray in new:
+                try:
+                    os.kill(stray, number)
+                except (ProcessLookupError, PermissionError):
+                    pass
 
     async def kill(self) -> Exit:
         """Kill the group and everything that descends from it, and forget it."""

@@ -34,9 +34,20 @@ RUNTIME_ONLY: Final = frozenset(
 class Sandbox:
     """One environment's processes and files; `output` is called with each line that a process writes."""
 
-    def __init__(self, function: Function, warden: Warden, name: str, output: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        function: Function,
+        warden: Warden,
+        name: str,
+        kind: InitializationType,
+        log_stream: str,
+        output: Callable[[str, str], None],
+    ) -> None:
         self.function: Final = function
         self.name: Final = name
+        self._kind: Final[InitializationType] = kind
+        self._log_stream = log_stream
+        self._runtime_api = ""
         self._warden = warden
         self._output = output
         self._tmp = ""
@@ -75,31 +86,28 @@ class Sandbox:
         """The name of an external extension that ended by itself."""
         return next((name for name, process in self._extensions.items() if not process.alive), None)
 
-    async def open(self) -> None:
-        """Make the environment's /tmp."""
+    async def open(self, runtime_api: str) -> None:
+        """Make the environment's /tmp; processes will find the Runtime API at `runtime_api`."""
+        self._runtime_api = runtime_api
         self._tmp = await self._warden.make_tmp(self.name, self.function.tmp_mb << 20)
 
-    async def start_extensions(self, runtime_api: str, log_stream: str, changed: Callable[[], None]) -> None:
+    async def start_extensions(self, changed: Callable[[], None]) -> None:
         """Start what lies in the function's folder of external extensions."""
-        variables = self._variables(runtime_api, log_stream, self.function.initialization_type)
+        variables = self._variables()
         kept = {key: value for key, value in variables.items() if key[0] != "_" and key not in RUNTIME_ONLY}
         for name, path in self.external_extensions().items():
             process = await self._spawn([path], kept, f"extension {name}")
             process.exited.add_done_callback(lambda _: changed())
             self._extensions[name] = process
 
-    async def start_runtime(
-        self, runtime_api: str, log_stream: str, kind: InitializationType, changed: Callable[[], None]
-    ) -> None:
+    async def start_runtime(self, changed: Callable[[], None]) -> None:
         """
         Start the program that speaks the Runtime API.
 
         Raises:
             SpawnError: It cannot be started.
         """
-        self._runtime = await self._spawn(
-            self.function.command(), self._variables(runtime_api, log_stream, kind), "runtime"
-        )
+        self._runtime = await self._spawn(self.function.command(), self._variables(), "runtime")
         self._runtime.exited.add_done_callback(lambda _: changed())
 
     def external_extensions(self) -> dict[str, str]:
@@ -200,9 +208,12 @@ class Sandbox:
             yield self._runtime
         yield from self._extensions.values()
 
-    def _variables(self, runtime_api: str, log_stream: str, kind: InitializationType) -> dict[str, str]:
+    def _variables(self) -> dict[str, str]:
         return self.function.variables(
-            runtime_api=runtime_api, log_stream=log_stream, tmp=self.tmp_inside, initialization_type=kind
+            runtime_api=self._runtime_api,
+            log_stream=self._log_stream,
+            tmp=self.tmp_inside,
+            initialization_type=self._kind,
         )
 
     async def _spawn(self, argv: Sequence[str], variables: dict[str, str], source: str) -> Process:

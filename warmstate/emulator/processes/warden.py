@@ -5,7 +5,8 @@ It exists so that nothing outlives the emulator:
 
 1. It reads one socket and watches the emulator's pidfd. When either ends, even because the emulator was killed with
    -9, it kills all it started.
-2. It is the subreaper of its descendants, so children that lost their parent come to it and are killed and reaped.
+2. Each process it starts is the subreaper of its own descendants: a daemon that forked twice still belongs to its
+   environment, and is frozen with it. When that process ends, what it left comes to the warden, and is killed.
 3. Each process it starts carries a parent-death signal, so killing the warden itself kills them too.
 4. A process that ended stays a zombie until the emulator says "forget": until then its process group's number cannot
    belong to a stranger, and the emulator may signal the group without asking.
@@ -39,7 +40,7 @@ MS_NOSUID, MS_NODEV = 2, 4
 MNT_DETACH = 2
 KEPT_MOUNT_FLAGS = 2 | 4 | 8  # nosuid, nodev, noexec: a user namespace may not drop them from a mount it remounts
 MESSAGE_BYTES = 1 << 20
-ORPHAN_TICK_MS = 2_000
+TICK_MS, BURIAL_TICK_MS = 2_000, 20
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -118,6 +119,7 @@ def become(plan: dict[str, Any], descriptors: list[int], warden: int) -> None:
     call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != warden:
         os._exit(1)
+    call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # kept over exec, not inherited by children
     if plan["tmp"]:
         arrange_files(plan)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -180,6 +182,7 @@ class Warden:
         self._poll.register(self._emulator, select.POLLIN)
         self._exits: dict[int, int] = {}  # pidfd → pid, of those that still run
         self._known: set[int] = set()
+        self._tick = TICK_MS
 
     def run(self) -> None:
         """Serve the emulator until it is gone; then leave nothing behind."""
@@ -192,7 +195,7 @@ class Warden:
             self._remove_files()
 
     def _serve(self) -> bool:
-        for descriptor, _ in self._poll.poll(ORPHAN_TICK_MS):
+        for descriptor, _ in self._poll.poll(self._tick):
             if descriptor == self._emulator:
                 return False
             if descriptor == self._control.fileno():
@@ -206,7 +209,7 @@ class Warden:
                         os.close(received)
             else:
                 self._note_exit(descriptor)
-        self._reap_orphans()
+        self._end_orphans()
         return True
 
     def _receive(self) -> tuple[bytes, list[int]]:
@@ -279,14 +282,16 @@ class Warden:
                 del self._exits[descriptor]
         os.waitpid(pid, 0)
 
-    def _reap_orphans(self) -> None:
-        """Bury grandchildren whose parent is gone; living ones belong to an environment and end with it."""
-        for pid in children():
-            if pid not in self._known:
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    pass
+    def _end_orphans(self) -> None:
+        """Kill and bury what a process left when it ended; it is nobody's any more."""
+        orphans = [pid for pid in children() if pid not in self._known]
+        for pid in orphans:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+            except (ProcessLookupError, ChildProcessError, PermissionError):
+                pass
+        self._tick = BURIAL_TICK_MS if orphans else TICK_MS
 
     def _kill_all(self) -> None:
         """Kill every descendant: those that come to us when their parent dies are found in the next round."""

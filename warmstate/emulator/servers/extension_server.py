@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ExtensionServer"]
 
 BODY_LIMIT: Final = 1 << 20
+ERROR_TYPE: Final = "lambda-extension-function-error-type"
 
 
 class ExtensionServer:
@@ -31,7 +32,7 @@ class ExtensionServer:
         if isinstance(call, int):
             exchange.respond(call, b"404 page not found\n" if call == 404 else b"", [("content-type", "text/plain")])
             return
-        extensions = self._environment.extensions
+        extensions = self._environment.life.extensions
         try:
             if call == "register":
                 self._register(exchange, await exchange.read(BODY_LIMIT))
@@ -43,15 +44,15 @@ class ExtensionServer:
             else:
                 await exchange.read(BODY_LIMIT)
                 kind = "Extension.InitError" if call == "extension_init_error" else "Extension.ExitError"
-                self._fail(extension, kind)
+                self._fail(extension, exchange.header(ERROR_TYPE) or kind)
                 accept(exchange)
-                self._environment.changed()
+                self._environment.waits.changed()
         except ExtensionError as error:
             refuse(exchange, error.status, error.error_type, str(error))
 
     def _register(self, exchange: Exchange, body: bytes) -> None:
         environment = self._environment
-        extension = environment.extensions.register(exchange.header(NAME.lower()), body)
+        extension = environment.life.extensions.register(exchange.header(NAME.lower()), body)
         function = environment.function
         fields = {"functionName": function.name, "functionVersion": function.version, "handler": function.handler}
         if "accountId" in exchange.header("lambda-extension-accept-feature"):
@@ -68,4 +69,4 @@ class ExtensionServer:
 
     def _fail(self, extension: Extension, kind: str) -> None:
         message = f"extension {extension.name}: {kind}"
-        self._environment.init_failure = Answer(error_payload(kind, message), error_type=kind)
+        self._environment.life.failure = Answer(error_payload(kind, message), error_type=kind)

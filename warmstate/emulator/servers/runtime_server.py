@@ -114,29 +114,30 @@ class RuntimeServer:
             if environment.kind != "snap-start":
                 exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
             elif self._allowed(exchange, "restore_next"):
-                environment.lifecycle.push("restore_next")
-                environment.extensions.closed = True
-                environment.restore_waiter = exchange
-                environment.changed()
+                environment.life.lifecycle.push("restore_next")
+                environment.life.extensions.closed = True
+                environment.life.restore_waiter = exchange
+                environment.waits.changed()
                 await exchange.settled()
         elif self._allowed(exchange, call.event):
-            environment.lifecycle.push(call.event)
+            environment.life.lifecycle.push(call.event)
             body = await exchange.read(ERROR_LIMIT)
-            environment.init_failure = Answer(body, error_type=_error_type(exchange, body))
+            environment.life.failure = Answer(body, error_type=_error_type(exchange, body))
             accept(exchange)
-            environment.changed()
+            environment.waits.changed()
 
     async def _next(self, exchange: Exchange) -> None:
-        environment = self._environment
-        if environment.wedged or not self._allowed(exchange, "next"):
-            if environment.wedged:
-                refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
+        environment, life = self._environment, self._environment.life
+        if life.wedged:
+            refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
             return
-        environment.lifecycle.push("next")
-        environment.extensions.closed = True
-        environment.waiters.append(exchange)
+        if not self._allowed(exchange, "next"):
+            return
+        life.lifecycle.push("next")
+        life.extensions.closed = True
+        life.waiters.append(exchange)
         environment.hand_over()
-        environment.changed()
+        environment.waits.changed()
         await exchange.settled()
 
     async def _response(self, exchange: Exchange, request_id: str) -> None:
@@ -148,13 +149,13 @@ class RuntimeServer:
         if mode and mode != "streaming":
             kind = "Runtime.InvalidResponseModeHeader"
             attempt.fail(kind, error_payload(kind, f"Invalid response mode: {mode[:100]}"))
-            self._environment.wedged = True
+            self._environment.life.wedged = True
             refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
         elif mode:
             await self._stream(exchange, attempt, content_type)
         else:
             await self._buffer(exchange, attempt, content_type)
-        self._environment.changed()
+        self._environment.waits.changed()
 
     async def _buffer(self, exchange: Exchange, attempt: Attempt, content_type: str) -> None:
         lifecycle = self.lifecycle_of(attempt)
@@ -221,18 +222,18 @@ class RuntimeServer:
             raise
         attempt.fail(_error_type(exchange, body), body)
         accept(exchange)
-        self._environment.changed()
+        self._environment.waits.changed()
 
     def lifecycle_of(self, attempt: Attempt) -> Any:
         """The lifecycle that an attempt's calls move."""
-        return self._environment.lifecycle
+        return self._environment.life.lifecycle
 
     def find(self, exchange: Exchange, request_id: str, event: str) -> Attempt | None:
         """The attempt that an answer is for; refused here when there is none, or none that may be answered now."""
         environment = self._environment
         attempt = environment.current
         if attempt is None or request_id != attempt.request_id:
-            if request_id == environment.last_request_id or environment.lifecycle.state == "init":
+            if request_id == environment.last_request_id or environment.life.state == "init":
                 refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
             else:
                 refuse(exchange, 400, "InvalidRequestID", "Invalid request ID")
@@ -245,19 +246,19 @@ class RuntimeServer:
             exchange, "stream" if event == "response" and exchange.header(wire.RESPONSE_MODE.lower()) else event
         ):
             return None
-        if environment.lifecycle.state == "expired":
+        if environment.life.state == "expired":
             refuse(exchange, 410, "InvokeTimeout", "this attempt has timed out")
             return None
         return attempt
 
     def _allowed(self, exchange: Exchange, event: str) -> bool:
-        if self._environment.lifecycle.allows(event):
+        if self._environment.life.lifecycle.allows(event):
             return True
         refuse(
             exchange,
             403,
             "InvalidStateTransition",
-            f"State transition from {self._environment.lifecycle.state} to {event} is not allowed",
+            f"State transition from {self._environment.life.state} to {event} is not allowed",
         )
         return False
 
