@@ -142,8 +142,7 @@ class Instance:
                 if cls.on_init is not StatefulHandler.on_init:
                     self._warm.unit("on_init", handler.on_init, init)
             except BaseException:
-                self._warm.close_resources(_CLOSE_SECONDS)
-                self._warm.close()
+                self._undo_init()
                 raise
             if cls.on_thaw is not StatefulHandler.on_thaw:
                 serving.thawing = Thawing(handler.on_thaw, self._warm, self._clock, self._notices)
@@ -152,6 +151,14 @@ class Instance:
         if interrupted:
             deliveries.interrupted(interrupted)
         serving.begin(init, deliveries)
+
+    def _undo_init(self) -> None:
+        try:
+            self._warm.close_resources(_CLOSE_SECONDS)
+        except BaseException as error:  # noqa: BLE001 - why init failed is the news, and is on its way
+            self._notices.error(f"closing resources after a failed init: {describe(error)}")
+        finally:
+            self.abandon()
 
     def invoke(self, invocation: Invocation, *, thaw: Thaw | None = None) -> Answer:
         """
@@ -219,8 +226,7 @@ class Instance:
 
         def all_over(report: ShutdownReport) -> None:
             if not overlapping and report.clean:
-                self._code.close()
-                self._warm.close()
+                self._let_go()
             for step in report.steps:
                 if step.outcome != "done":
                     self._notices.warning(f"shutdown: {step.name} {step.outcome}: {step.detail}")
@@ -233,7 +239,14 @@ class Instance:
         """Let go of files and of the event loop, and run nothing of the user's: for a host whose process is gone or never was."""
         self._serving.ended = True
         self._warm.close()
-        self._code.close()
+        self._code.abandon()
+
+    def _let_go(self) -> None:
+        try:
+            self._code.close()
+        except BaseException as error:  # noqa: BLE001 - a task that ignores its end must not keep the process
+            self._notices.warning(f"shutdown: the event loop did not end well: {describe(error)}")
+        self._warm.close()
 
     def before_timeout(self) -> None:
         """

@@ -12,28 +12,35 @@ from __future__ import annotations
 import _thread
 
 from warmstate.errors import LifecycleError
+from warmstate.instance.handover import Handover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
     from typing import Any, TypeVar
 
     Result = TypeVar("Result")
 
 __all__ = ["EventLoop"]
 
+_GRACE = 0.1
+"""Seconds that cancelled work has for its `finally` blocks, where nobody else bounds it."""
+_LOOK_AGAIN = 0.02
+"""Seconds after which a thread that handed work over looks whether the loop still runs."""
+
 
 class EventLoop:
     """Runs coroutines to their end for callers that are not async."""
 
-    __slots__ = ("_lock", "_loop", "_standing", "_thread_id")
+    __slots__ = ("_driver", "_lock", "_loop", "_standing", "_thread_id")
 
     def __init__(self, *, standing: bool = False) -> None:
         self._standing = standing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread_id: int | None = None
         self._lock = _thread.allocate_lock()
+        self._driver = _thread.allocate_lock()  # held by the thread that drives the loop
 
     def __repr__(self) -> str:
         phase = "not used yet" if self._loop is None else "running" if self._loop.is_running() else "waiting"
@@ -53,29 +60,34 @@ class EventLoop:
         """
         loop = self._loop or self._make()
         work = _bounded(awaitable, budget) if budget is not None else _as_coroutine(awaitable)
-        if not loop.is_running():
-            return self._drive(loop, work)
+        if not self._standing and self._driver.acquire(False):
+            try:
+                return self._drive(loop, work)
+            finally:
+                self._driver.release()
         if self._thread_id == _thread.get_ident():
             work.close()
             raise LifecycleError(
                 "async code was started from a plain function that itself runs on the event loop, so waiting for it would "
                 "never end: make the calling function `async def` and await there"
             )
-        import asyncio
+        return self._hand_over(loop, work)
 
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
-
-    def iterate(self, items: AsyncIterator[Result]) -> Iterator[Result]:
+    def iterate(self, items: AsyncIterator[Result], left: Callable[[], float] | None = None) -> Iterator[Result]:
         """
         Yield what the async iterator yields, which advances only when the next item is asked for.
 
         One task drives it from start to end, so timeouts, cancel scopes and context variables that span a `yield` hold.
         Closing the iterator closes `items`, which runs its `finally` blocks.
+        `left` tells how many seconds the next item may take; None: as many as it needs.
+
+        Raises:
+            DeadlinePassed: An item took longer.
         """
-        handover = _Handover(items)
+        handover = Handover(items)
         try:
             while True:
-                found, item = self.run(handover.next())
+                found, item = self.run(handover.next(None if left is None else left()))
                 if not found:
                     return
                 yield item
@@ -83,17 +95,34 @@ class EventLoop:
             self.run(handover.close())
 
     def close(self) -> None:
-        """End the loop: its async generators are closed and its pending tasks are dropped; safe to repeat."""
+        """End the loop: its pending tasks are cancelled and its async generators closed, within bounds; safe to repeat."""
         loop, self._loop = self._loop, None
         if loop is None or loop.is_closed():
             return
         if self._standing:
             loop.call_soon_threadsafe(loop.stop)
             return
-        if loop.is_running():  # a handler hangs in it, on a thread that is not ours
+        if not self._driver.acquire(False):  # a handler hangs in it, on a thread that is not ours
             return
-        self._drive(loop, _ending(loop))
+        try:
+            self._drive(loop, _ending(loop))
+        finally:
+            loop.close()
+            self._driver.release()
+
+    def abandon(self) -> None:
+        """Let go of the loop and run nothing more of it; its tasks stay where they wait."""
+        loop = self._loop
+        if loop is None or self._standing or not self._driver.acquire(False):
+            self.close()
+            return
+        import asyncio
+
+        self._loop = None
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - nobody forgot it: it was killed
         loop.close()
+        self._driver.release()
 
     def _make(self) -> asyncio.AbstractEventLoop:
         import asyncio
@@ -113,7 +142,12 @@ class EventLoop:
         self._thread_id = _thread.get_ident()
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while True:
+                try:
+                    loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    continue  # of one task: it has the exception, the others go on
+                break
             loop.run_until_complete(_ending(loop))
         finally:
             loop.close()
@@ -125,16 +159,37 @@ class EventLoop:
         task.add_done_callback(_stop)
         try:
             loop.run_forever()
-        finally:
-            self._thread_id = None
             if not task.done():
-                task.remove_done_callback(_stop)
-        if not task.done():
-            task.cancel()
-            raise LifecycleError(
-                "the event loop was stopped before the work ended: do not call loop.stop() in a handler"
-            )
+                raise LifecycleError(
+                    "the event loop was stopped before the work ended: do not call loop.stop() in a handler"
+                )
+        except (SystemExit, KeyboardInterrupt):
+            if task.done():
+                task.exception()  # it is this one, and asyncio shall not miss anybody who looked at it
+            raise
+        finally:
+            if not task.done():  # stopped, or another task of the handler asked the process to exit
+                _give_up(loop, task)
+            self._thread_id = None
         return task.result()
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
+        """Let the thread that runs the loop do the work; where it leaves the loop before that is done, drive it from here."""
+        import asyncio
+        from concurrent.futures import wait
+
+        future = asyncio.run_coroutine_threadsafe(_contained(work), loop)
+        if not self._standing:
+            while not wait((future,), timeout=_LOOK_AGAIN).done:
+                if self._driver.acquire(False):
+                    try:
+                        self._drive(loop, _awaiting(asyncio.wrap_future(future, loop=loop)))
+                    finally:
+                        self._driver.release()
+        result, error = future.result()
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]  # there is one where there is no error
 
 
 def _stop(task: asyncio.Task[Any]) -> None:
@@ -142,6 +197,19 @@ def _stop(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and isinstance(task.exception(), (SystemExit, KeyboardInterrupt)):
         return
     task.get_loop().stop()
+
+
+def _give_up(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    """Cancel `task` and let its `finally` blocks run, or they would run in the middle of the next event."""
+    task.cancel()
+    timer = loop.call_later(_GRACE, loop.stop)
+    try:
+        loop.run_forever()
+    except (SystemExit, KeyboardInterrupt):
+        pass  # a second one: the first is on its way already
+    finally:
+        timer.cancel()
+        task.remove_done_callback(_stop)
 
 
 async def _nothing() -> None:
@@ -164,13 +232,30 @@ _probe.close()
 del _probe
 
 
+async def _contained(work: Coroutine[Any, Any, Result]) -> tuple[Result | None, BaseException | None]:
+    # asyncio lets these two end the whole loop, and with it the work of every other caller.
+    try:
+        return await work, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        return None, error
+
+
 async def _bounded(awaitable: Awaitable[Result], budget: float) -> Result:
+    # Not wait_for: it makes the work's own TimeoutError look like ours, and waits for ever for what ignores its cancellation.
     import asyncio
 
-    try:
-        return await asyncio.wait_for(awaitable, budget)
-    except asyncio.TimeoutError as error:  # another class than TimeoutError before 3.11
-        raise TimeoutError(f"it did not end within its {budget:.3f} s and was cancelled") from error
+    task = asyncio.ensure_future(awaitable)
+    done, _ = await asyncio.wait((task,), timeout=budget)
+    if done:
+        return task.result()
+    task.cancel()
+    done, _ = await asyncio.wait((task,), timeout=max(budget, _GRACE))
+    if done and not task.cancelled():
+        task.exception()  # seen: what it raised while it was cancelled is not the news
+    raise TimeoutError(
+        f"it did not end within its {budget:.3f} s and was cancelled"
+        + ("" if done else "; it ignores that and goes on beside the next event")
+    )
 
 
 async def _ending(loop: asyncio.AbstractEventLoop) -> None:
@@ -179,76 +264,6 @@ async def _ending(loop: asyncio.AbstractEventLoop) -> None:
     left = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task(loop)]
     for task in left:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
-    await loop.shutdown_asyncgens()
-
-
-class _Handover:
-    """Lets a task that runs an async iterator stop at each item until the next one is wanted."""
-
-    __slots__ = ("_items", "_offered", "_task", "_wanted")
-
-    def __init__(self, items: AsyncIterator[Any]) -> None:
-        self._items = items
-        self._task: asyncio.Task[None] | None = None
-        self._offered: asyncio.Future[tuple[bool, Any]] | None = None
-        self._wanted: asyncio.Future[None] | None = None
-
-    async def next(self) -> tuple[bool, Any]:
-        """Ask for the next item: (True, item), or (False, None) at the end; raises what the iterator raised."""
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        self._offered = offered = loop.create_future()
-        if self._task is None:
-            self._task = loop.create_task(self._pump())
-        elif self._wanted is not None:
-            self._wanted.set_result(None)
-        handed: tuple[bool, Any] = await offered
-        return handed
-
-    async def close(self) -> None:
-        """Close the iterator where it stands."""
-        import asyncio
-
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _pump(self) -> None:
-        import asyncio
-
-        items = self._items
-        try:
-            async for item in items:
-                self._wanted = asyncio.get_running_loop().create_future()
-                self._offer((True, item))
-                try:
-                    await self._wanted
-                except asyncio.CancelledError:  # closed while the iterator waits at its yield
-                    await _close(items)
-                    return
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asked for the item
-            if self._offered is not None and not self._offered.done():
-                self._offered.set_exception(_not_stop_iteration(error))
-            return
-        self._offer((False, None))
-
-    def _offer(self, answer: tuple[bool, Any]) -> None:
-        if self._offered is not None and not self._offered.done():
-            self._offered.set_result(answer)
-
-
-async def _close(items: AsyncIterator[Any] | AsyncGenerator[Any, None]) -> None:
-    close = getattr(items, "aclose", None)
-    if close is not None:
-        await close()
-
-
-def _not_stop_iteration(error: BaseException) -> BaseException:
-    # A future refuses StopIteration, because it could not be told from the end of the one who awaits it.
-    if isinstance(error, StopIteration):
-        replacement = RuntimeError("the generator raised StopIteration")
-        replacement.__cause__ = error
-        return replacement
-    return error
+    if left:
+        await asyncio.wait(left, timeout=_GRACE)
+    await asyncio.wait((asyncio.ensure_future(loop.shutdown_asyncgens()),), timeout=_GRACE)

@@ -187,6 +187,8 @@ class Serving:
         """Serve one invocation up to its answer, as `Instance.invoke`."""
         if thaw is None or thaw.frozen_for <= self._thaw_after:
             thaw = self.thawing.pending
+        else:
+            self.thawing.froze(thaw)
         number = next(self._numbers)
         attempt, redelivered = self._deliveries.arrived(invocation.request_id)
         start: StartKind = "warm"
@@ -212,6 +214,7 @@ class Serving:
                 self._take_turn(answer, self._turn)
             scope.run(self._serve, answer)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, and the instance goes on
+            answer.stream = None  # it did not even begin
             scope.run(self.fail, answer, error)
         if answer.stream is None:
             self.leave(answer)
@@ -219,9 +222,9 @@ class Serving:
 
     def finish(self, answer: Answer, accepted: bool) -> None:
         """End an invocation whose outcome was posted, as `Instance.finish`."""
-        answer.error = None  # its traceback holds the handler's variables, and this answer
         if answer.stream is not None:
             answer.stream.end()
+        answer.error = None  # its traceback holds the handler's variables, and this answer
         turn = self._turn
         if turn is None:
             answer.scope.run(self._settle, answer, accepted)
@@ -297,11 +300,12 @@ class Serving:
         """Wait for what is awaitable; start the stream of a generator, which leaves `answer.stream` set."""
         if hasattr(result, "__await__"):
             result = self._in_time(context, self._code.wait, result)
-        if hasattr(result, "send") or hasattr(result, "asend"):  # a generator or an async one
+        # A generator, or an async one; other things have a `send` too.
+        if hasattr(result, "asend") or (hasattr(result, "send") and hasattr(result, "__next__")):
             from warmstate.instance.streamed import Stream
 
             context.may_defer = False
-            answer.stream = stream = Stream(self, answer, self._code.iterate(result))
+            answer.stream = stream = Stream(self, answer, self._code, result)
             answer.outcome = stream.start()
         return result
 

@@ -18,9 +18,9 @@ from warmstate.wire.streaming import HTTP_CONTENT_TYPE, HttpResponse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from warmstate.instance.serving import Answer, Serving
+    from warmstate.instance.user_code import UserCode
 
 __all__ = ["Stream"]
 
@@ -34,10 +34,10 @@ class Stream:
 
     __slots__ = ("_answer", "_items", "_over", "_serving")
 
-    def __init__(self, serving: Serving, answer: Answer, items: Iterator[Any]) -> None:
+    def __init__(self, serving: Serving, answer: Answer, code: UserCode, generator: object) -> None:
         self._serving = serving
         self._answer = answer
-        self._items = items
+        self._items = code.iterate(generator, self._seconds_left if answer.context.deadline_trusted else None)
         self._over = False
 
     def __repr__(self) -> str:
@@ -90,6 +90,9 @@ class Stream:
             raise
         self._over = True
         self._serving.leave(answer)
+
+    def _seconds_left(self) -> float:
+        return max(0.0, self._answer.context.remaining - _CLOSING_SECONDS)
 
     def _stop(self, error: BaseException) -> None:
         self._over = True

@@ -36,10 +36,11 @@ class Thawing:
     """
     Runs `on_thaw` and remembers a freeze until it has succeeded.
 
-    `pending` is the freeze that the next invocation must be told of again, or None.
+    `pending` is the freeze that an invocation must be told of, or None: one that fails before its turn comes, or whose
+    on_thaw raises, leaves it to the next.
     """
 
-    __slots__ = ("_clock", "_failures", "_hook", "_notices", "_warm", "pending")
+    __slots__ = ("_clock", "_failures", "_hook", "_notices", "_resources_know", "_warm", "pending")
 
     def __init__(
         self,
@@ -53,7 +54,13 @@ class Thawing:
         self._clock = clock
         self._notices = notices
         self._failures = 0
+        self._resources_know = False
         self.pending: Thaw | None = None
+
+    def froze(self, thaw: Thaw) -> None:
+        """A freeze ended just now."""
+        self.pending = thaw
+        self._resources_know = False
 
     def run(self, thaw: Thaw, context: Context) -> None:
         """
@@ -64,11 +71,12 @@ class Thawing:
             ResetRequested: It raised for the third time in a row; its exception is the cause.
             DeadlinePassed: It took all the time there was.
         """
-        if self.pending is not thaw:
+        if not self._resources_know:
+            self._resources_know = True
             self._warm.thawed(thaw)
         if self._hook is None:
+            self.pending = None
             return
-        self.pending = thaw
         budget = min(_LONGEST, context.remaining * _SHARE) if context.deadline_trusted else _LONGEST
         began = self._clock.monotonic()
         try:

@@ -57,10 +57,14 @@ class UserCode:
         """Wait on the event loop for `awaitable`, at most `budget` seconds."""
         return self._the_loop().run(awaitable, budget=budget)
 
-    def iterate(self, items: Any) -> Iterator[Any]:
-        """The items of a generator or an async generator; closing the iterator closes the generator."""
+    def iterate(self, items: Any, left: Callable[[], float] | None = None) -> Iterator[Any]:
+        """
+        The items of a generator or an async generator; closing the iterator closes the generator.
+
+        `left` tells how many seconds the next item of an async one may take; a plain one cannot be interrupted.
+        """
         if hasattr(items, "__anext__"):
-            return self._the_loop().iterate(items)
+            return self._the_loop().iterate(items, left)
         if self.always_on_loop:
             return self._the_loop().iterate(_stepped(items))
         plain: Iterator[Any] = items
@@ -70,6 +74,11 @@ class UserCode:
         """End the event loop, if there ever was one."""
         if self._loop is not None:
             self._loop.close()
+
+    def abandon(self) -> None:
+        """Let go of the event loop without running anything more on it."""
+        if self._loop is not None:
+            self._loop.abandon()
 
     def _the_loop(self) -> EventLoop:
         if self._loop is None:
