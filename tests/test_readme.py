@@ -19,6 +19,17 @@ from tests.readme import README, first_handler
 ROOT = README.parent
 
 
+def test_every_promise_names_a_test_that_is_there() -> None:
+    """Each link of the promises leads to a test of that name, and each test of the promises is linked."""
+    links = re.findall(r'\]\((tests/\S+) "(test_\w+)"\)', README.read_text())
+    promises = re.findall(
+        r"^def (test_\w+)", (ROOT / "tests" / "promises" / "test_promises.py").read_text(), re.MULTILINE
+    )
+
+    assert [] == [link for link in links if f"def {link[1]}(" not in (ROOT / link[0]).read_text()]
+    assert set(promises) == {name for _, name in links}
+
+
 @pytest.mark.process
 def test_the_readme_handler_tells_its_starts(tmp_path) -> None:
     """Cold, then thawed after more than a second, then reset with its count kept: as it happened."""
