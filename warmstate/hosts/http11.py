@@ -6,6 +6,7 @@ Just enough HTTP/1.1 to read the Runtime API's answers, fast and strictly.
 3. Names come out in lower case; values as UTF-8 where they are, else as latin-1.
 4. Bodies are read from a blocking socket whose receive timeout is one beat. Stalls are counted in beats: clocks run on while
    the process is frozen.
+5. From one event to the next a few values change and nothing else: a reader compares with the head before it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "MOST_STALL",
     "RECEIVE",
     "UNTIL_CLOSE",
+    "HeadReader",
     "body_length",
     "one_more_beat",
     "parse_head",
@@ -49,6 +51,7 @@ MOST_STALL = 10.0
 """Seconds without a byte, once an answer has begun or is due at once, after which the connection counts as lost."""
 
 _WITHOUT_BODY = frozenset((204, 304))
+_FRAMING = frozenset(("content-length", "transfer-encoding"))
 
 
 # The headers as the platform writes them: looking a name up is cheaper than lowering it.
@@ -123,6 +126,71 @@ def body_length(status: int, headers: dict[str, str]) -> int:
             raise TransportError(f"The Runtime API sent Content-Length {length[:60]!r}, which is no number.")
         return int(length)
     return 0 if status in _WITHOUT_BODY else UNTIL_CLOSE
+
+
+class HeadReader:
+    """
+    Reads the heads of the answers on one connection, each beside the one before it.
+
+    Where the lines have the names of the last head's, in the same order, only values that differ are read. Any other head goes
+    through `parse_head`, and what is read is always what that would have read.
+    """
+
+    __slots__ = ("_headers", "_length", "_lines", "_names", "_status")
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._names: list[tuple[str, int, str]] = []
+        self._headers: dict[str, str] = {}
+        self._status = 0
+        self._length = 0
+
+    def __repr__(self) -> str:
+        return f"<HeadReader after {self._lines[:1]}>"
+
+    def read(self, head: bytes) -> tuple[int, dict[str, str], int]:
+        """
+        Status and headers as of `parse_head`, and the length as of `body_length`; the headers are not to be changed.
+
+        Raises:
+            TransportError: as those two.
+        """
+        try:
+            lines = head.decode().split("\r\n")
+        except UnicodeDecodeError:
+            return self._read_anew(head, [])
+        last = self._lines
+        if len(lines) != len(last):
+            return self._read_anew(head, lines)
+        headers = self._headers.copy()
+        framed_anew = False
+        for line, before, (begin, size, name) in zip(lines, last, self._names):  # noqa: B905 - strict= costs as much as a line
+            if line != before:
+                if not line.startswith(begin):
+                    return self._read_anew(head, lines)
+                headers[name] = line[size:].strip(" \t")
+                framed_anew = framed_anew or name in _FRAMING
+        if framed_anew:
+            self._length = body_length(self._status, headers)
+        self._lines = lines
+        self._headers = headers
+        return self._status, headers, self._length
+
+    def _read_anew(self, head: bytes, lines: list[str]) -> tuple[int, dict[str, str], int]:
+        self._lines = []
+        status, headers = parse_head(head)
+        length = body_length(status, headers)
+        if lines and len(headers) == len(lines) - 1:  # no header came twice
+            # The first line has no name and is the same or another head: no line begins with a line end.
+            self._names = [("\r\n", 0, "")]
+            for line in lines[1:]:
+                name = line.partition(":")[0]
+                self._names.append((name + ":", len(name) + 1, name.lower()))
+            self._lines = lines
+            self._headers = headers
+            self._status = status
+            self._length = length
+        return status, headers, length
 
 
 def one_more_beat(stalled: float, beat: float) -> float:

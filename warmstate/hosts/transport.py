@@ -19,9 +19,8 @@ from warmstate.hosts.http11 import (
     CHUNKED,
     MOST_HEAD,
     RECEIVE,
-    body_length,
+    HeadReader,
     one_more_beat,
-    parse_head,
     read_chunks,
     read_exactly,
     read_to_end,
@@ -84,11 +83,14 @@ class NativeTransport:
     __slots__ = (
         "_beat",
         "_buffer",
+        "_headers",
         "_heads",
+        "_heads_read",
         "_host",
         "_identity",
         "_known",
         "_known_reply",
+        "_lines",
         "_poll",
         "_port",
         "_prefix",
@@ -109,6 +111,9 @@ class NativeTransport:
         authority = f"[{self._host}]" if ":" in self._host else self._host
         self._suffix = f" HTTP/1.1\r\nHost: {authority}:{self._port}\r\nUser-Agent: {_USER_AGENT}\r\n"
         self._heads: dict[str, bytes] = {}
+        self._headers: tuple[tuple[str, str], ...] = ()
+        self._lines = ""
+        self._heads_read = HeadReader()
         self._known: bytes = b""
         self._known_reply = Reply(202, {}, b"")
         self._poll = select.poll()
@@ -238,8 +243,11 @@ class NativeTransport:
     # ---- below: one connection
 
     def _head(self, request: Request) -> bytes:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
-        return f"{request.method} {self._prefix}{request.path}{self._suffix}{lines}".encode()
+        headers = request.headers
+        if headers is not self._headers:
+            self._lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+            self._headers = headers  # most answers come with the same ones
+        return f"{request.method} {self._prefix}{request.path}{self._suffix}{self._lines}".encode()
 
     def _connected(self) -> _socket.socket:
         if self._socket is None:
@@ -310,11 +318,10 @@ class NativeTransport:
             data = data + piece if data else piece
         if data == self._known:
             return self._known_reply
-        status, headers = parse_head(data[:end])
+        status, headers, length = self._heads_read.read(data[:end])
         if status == 100:  # an interim answer nobody asked for
             self._buffer = data[end + 4 :]
             return self._read(connection, on_beat, patient=patient)
-        length = body_length(status, headers)
         rest = data[end + 4 :]
         if length >= 0:
             if length > MAX_EVENT_BYTES:

@@ -37,6 +37,7 @@ _SCALARS = frozenset((str, int, float, bool, type(None)))
 _TEXT = frozenset((str,))
 _values: Callable[[Any], Any] = dict[object, object].values
 _flat: Callable[[Any], Any] = chain.from_iterable
+_no_keys: frozenset[Any] = frozenset()
 
 
 class Raw:
@@ -200,26 +201,30 @@ def _is_plain(value: Any) -> bool:
     scalars = _SCALARS
     if value.__class__ is dict and scalars.issuperset(map(type, value.values())):
         return _TEXT.issuperset(map(type, value))  # what most handlers return
-    empty: set[Any] = set()
-    level = [value]
-    while level:  # all containers of one depth at a time: the loops inside then run in C, mostly
-        mappings: list[Any] = []
-        inner: list[Any] = []
-        for container in level:
-            kind = container.__class__
-            if kind is dict or issubclass(kind, dict):
-                mappings.append(container)
-            elif kind is list or kind is tuple or issubclass(kind, list):
-                inner += [item for item in container if type(item) not in scalars]
-            elif issubclass(kind, tuple):
-                return False
-        if mappings:
-            keys = empty.union(*mappings)
+    level: list[Any] = [value]
+    while level:  # all containers of one depth at a time: the loops over what they hold then run in C, mostly
+        first = level[0]
+        kind = first.__class__
+        one = len(level) == 1
+        if not one and len(set(map(type, level))) > 1:
+            return _are_plain(level)
+        if kind is dict or issubclass(kind, dict):
+            keys: Any = first if one else _no_keys.union(*level)
             if not _TEXT.issuperset(map(type, keys)):
                 return False
-            inner += [item for item in _flat(map(_values, mappings)) if type(item) not in scalars]
-        level = inner
+            items: Any = _values(first) if one else _flat(map(_values, level))
+        elif kind is list or kind is tuple or issubclass(kind, list):
+            items = first if one else _flat(level)
+        else:
+            return not issubclass(kind, tuple)
+        level = [item for item in items if type(item) not in scalars]
     return True
+
+
+def _are_plain(containers: list[Any]) -> bool:
+    """The same for containers of several kinds, one kind after the other."""
+    kinds = set(map(type, containers))
+    return all(_is_plain([item for item in containers if type(item) is kind]) for kind in kinds)
 
 
 # ---- orjson, when the user has it
