@@ -62,7 +62,9 @@ class Instance:
     """
     One environment as `ps` shows it.
 
-    `state` is init, idle, frozen, running, stopping or reset; ages are in seconds, sizes in bytes.
+    `state` is init, idle, frozen, running, stopping, reset or gone; `starts` counts its invocations by kind of start.
+    `age`, `idle` and `frozen_for` are in seconds; memory is that of all its processes and `tmp` the folder that is its /tmp,
+    both in bytes with their limits.
     """
 
     instance: str

@@ -86,23 +86,42 @@ def _positive(_instance: object, attribute: attrs.Attribute[Any], value: float) 
 @attrs.frozen(kw_only=True)
 class Function:
     """
-    A function of the local Lambda.
+    A function of the local Lambda: what one configures there, and what only a local one has.
 
-    `handler` is what the runtime finds in _HANDLER. `task_root` is the folder with its code: the working directory,
-    read-only for the function where the system allows it.
-    `environment` are the function's variables; a variable that names an existing folder makes that folder visible and
-    writable, as does `share` (on Lambda no such folders exist).
-    `timeout` and `idle_timeout` are in seconds; after `idle_timeout` without an event an instance is spun down.
-    `freeze=False` leaves idle instances running, for debuggers.
-    `max_concurrency` makes it a function on Managed Instances: that many invocations at once in one process, no freezes.
-    `provisioned` environments are initialized when the function is added.
-    `runtime` is the command that speaks the Runtime API (default: a `bootstrap` in the task root, else warmstate's own);
-    `python` the interpreter that warmstate's own bootstrap runs.
-    `extensions` is a folder of external extensions (as /opt/extensions).
-    `retry_delays` are the seconds before each further try of an asynchronous invocation.
-    `inspect=True` makes warmstate's runtime write what it holds before each next, for `Emulator.state`.
-    `strategy` chooses among idle instances: "aws" takes the one used last, "round-robin" the one used longest ago,
-    which shows hidden state early.
+    Attributes:
+        name: 1 to 64 letters, digits, - and _.
+        handler: What the runtime finds in _HANDLER.
+        task_root: The folder with its code: the working directory, read-only for the function where the system allows it.
+        environment: The function's variables, 4 KB in all. One that names an existing folder makes that visible and writable.
+        share: Further folders of this machine to make so; on Lambda there are none.
+        memory_mb: Memory of all its processes; over it they are killed.
+        tmp_mb: Size of /tmp, where each environment can have one of its own.
+        timeout: Seconds that an invocation may take.
+        init_timeout: Seconds that init may take on demand.
+        idle_timeout: Seconds without an event after which an instance is spun down; None for never.
+        max_instances: Environments at once; beyond it events are throttled.
+        max_concurrency: Makes it a function on Managed Instances: that many invocations at once in one process, no freezes.
+        freeze: False leaves idle instances running, for debuggers.
+        provisioned: Environments that are initialized when the function is added.
+        snap_start: Init, then a wait in restore/next; the first event finds a restored instance.
+        tenant_isolation: Each environment serves one tenant, and every event must name one.
+        read_only: Whether the task root is read-only, where the system allows it.
+        inspect: Whether warmstate's runtime writes what it holds before each next, for `Emulator.state`.
+        runtime: The command that speaks the Runtime API; by default a `bootstrap` in the task root, else warmstate's own.
+        python: The interpreter that warmstate's own bootstrap runs.
+        execution_env: AWS_EXECUTION_ENV, by which AWS's own client changes its ways; None leaves it out.
+        extensions: A folder of external extensions, as /opt/extensions.
+        version: The version that events without a qualifier run, as told to the function and the caller.
+        region: Of its ARN, and of AWS_REGION.
+        log_format: AWS_LAMBDA_LOG_FORMAT.
+        log_level: AWS_LAMBDA_LOG_LEVEL; None leaves it out.
+        url_mode: How its URL answers.
+        retry_delays: Seconds before each further try of an asynchronous event.
+        strategy: Which idle instance takes an event: "aws" the one used last, "round-robin" the one used longest ago, which
+            shows hidden state early.
+
+    Raises:
+        ConfigurationError: A value that Lambda does not allow; the message says what it allows.
     """
 
     name: str = attrs.field(validator=_check_name)

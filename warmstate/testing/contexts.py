@@ -28,7 +28,21 @@ def context(
     memory_mb: int = 1024,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Context:
-    """Make the context that a handler would be given for such an invocation."""
+    """
+    Make the context that a handler would be given for such an invocation.
+
+    Args:
+        request_id: Its `aws_request_id`.
+        start: How it found the instance.
+        thaw: The freeze before it, if there was one.
+        seconds_left: Seconds until its deadline, counted from now on `clock`.
+        generation: Which process of the environment it is, from 1.
+        invocation_number: Which invocation of the process it is, from 1.
+        tenant_id: Its tenant.
+        function_name: Its `function_name`.
+        memory_mb: The function's memory.
+        clock: What its `remaining` is read from.
+    """
     invocation = Invocation(
         request_id, b"{}", deadline_ms=int((clock.wall() + seconds_left) * 1000), tenant_id=tenant_id
     )
