@@ -35,7 +35,7 @@ class Emulator:
     It serves the Invoke API at `url` (boto3's `endpoint_url`), on loopback unless `host` says otherwise, and then only
     to callers with `token` (as access key id, bearer token or X-Warmstate-Token).
     `isolate=False` leaves /tmp and the task root as they are; else each environment has its own where the system allows.
-    `port=0` takes any free port.
+    `port=0` takes any free port. `functions` are added at once.
 
     Raises:
         OSError: The port is taken.
@@ -113,7 +113,15 @@ class Emulator:
         """
         Invoke a function as a caller would; `payload` is sent as is when it is bytes, else as JSON.
 
-        `instance` sends the event to that instance and no other.
+        Args:
+            function: Name or ARN, also with a qualifier.
+            payload: The event.
+            type: "RequestResponse" waits for the answer; "Event" is accepted and run later, with retries; "DryRun" only checks.
+            client_context: What JSON can hold; the handler's `context.client_context`.
+            tenant_id: The tenant, for a function with tenant isolation.
+            request_id: Give that of an earlier invocation to deliver it again; by default a new one.
+            qualifier: A version or alias.
+            instance: The instance to send it to, and no other.
 
         Raises:
             warmstate.wire.invoke_api.ApiError: The service refuses the call: unknown function, throttled, payload too large.

@@ -75,6 +75,11 @@ def http_response(
 
     For function URLs with `InvokeMode=RESPONSE_STREAM` and for API Gateway streaming.
 
+    Args:
+        status: The HTTP status, from 100 to 599.
+        headers: Each name with its one value.
+        cookies: Each becomes a `Set-Cookie` header.
+
     Raises:
         ValueError: the status is not from 100 to 599, or status, headers and cookies are larger than the 16 KB that API
             Gateway reads.

@@ -160,6 +160,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
     def get_or_create(self, key: str, factory: Callable[[], Value], *, ttl: float | None = None) -> Value:
         """
         The value of `key`, made by `factory` when there is none; however many ask, one makes it and the others wait.
+        `ttl` is as for `set` and counts for a value that is made now.
 
         Where the factory raises, its error goes to the one who ran it, and the next of those who wait tries.
 
