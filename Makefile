@@ -70,6 +70,10 @@ timelapse: $(READY) ## the main job; PHOTOS=300 RATE=30 PHOTOS_FROM=folder chang
 bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of the README; QUESTION=cold-start asks one
 	$(BIN)/python -m benchmarks $(QUESTION)
 
+.PHONY: bench-timelapse
+bench-timelapse: $(READY) ## what a photo costs as the video grows, against the stateless ways: writes both README.md
+	$(BIN)/python -m examples.timelapse.bench
+
 .PHONY: counts
 counts: $(READY) ## instructions of the hot and the cold path against the stored ones; ACCEPT='reason' stores them
 	$(BIN)/python -m benchmarks counts $(if $(ACCEPT),--accept '$(ACCEPT)')

@@ -56,7 +56,7 @@ class Timelapse(StatefulHandler):
         return self.warm_video
 
     def handle(self, event: Event, context: Context) -> dict[str, object]:
-        wish = understand(event)
+        wish = understand(event, OPTIONS.prefix)
         new_here = self.warm_video is None
         for key, id in wish.doorbells.items():
             self.take(key, id)

@@ -36,6 +36,12 @@ class Options:
         """Frames from one that stands alone to the next: about 60, and a whole number of chunks."""
         return self.flush_every * max(1, 60 // self.flush_every)
 
+    @property
+    def prefix(self) -> str:
+        """What keys begin with in events, and not for the function: the folder of an S3 bucket that `bucket` names."""
+        folder = self.bucket.partition("://")[2].partition("/")[2].strip("/")
+        return f"{folder}/" if folder else ""
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Options:
         """

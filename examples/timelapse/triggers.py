@@ -31,21 +31,26 @@ class Wish:
     queued: bool = False
 
 
-def understand(event: Any) -> Wish:
+def understand(event: Any, prefix: str = "") -> Wish:
     """
     Reads an S3 notification (direct, or in SQS messages), an S3 event of EventBridge, its tick, or `{"do": "finish"}`.
+
+    `prefix` is what keys in the bucket begin with for events, and not for the function, which has a folder of the bucket.
 
     Raises:
         ValueError: the event is none of these.
     """
-    if isinstance(event, dict):
+    try:
         if event.get("do") in {"finish", "tick"}:
             return Wish(tick=True, finish=event["do"] == "finish")
         if event.get("detail-type") == "Scheduled Event":
             return Wish(tick=True)
-        doorbells = {key: id for key, id in _doorbells(event) if key.startswith(PHOTOS) and not key.endswith("/")}
+        named = ((key.removeprefix(prefix), id) for key, id in _doorbells(event))
+        doorbells = {key: id for key, id in named if key.startswith(PHOTOS) and not key.endswith("/")}
         return Wish(doorbells, queued=any("body" in record for record in event.get("Records", ())))
-    raise ValueError(f"expected an event of S3, SQS or EventBridge, got {type(event).__name__}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # whatever is missing, or of another kind
+        shown = json.dumps(event, default=repr)[:200]
+        raise ValueError(f"expected an event of S3, SQS or EventBridge, got {shown}") from error
 
 
 def _doorbells(event: Any) -> Iterator[tuple[str, str]]:
@@ -61,4 +66,4 @@ def _doorbells(event: Any) -> Iterator[tuple[str, str]]:
                 key = unquote_plus(record["s3"]["object"]["key"])  # S3 encodes it as a form does: once
                 yield key, key
     elif event.get("Event") != "s3:TestEvent":
-        raise ValueError(f"expected an event of S3, SQS or EventBridge, got one with the fields {sorted(event)[:8]}")
+        raise ValueError("none of them")

@@ -1,13 +1,15 @@
 """
 The ways to append a photo to a video: without state, as good as they get, and with an encoder that stays warm.
 
-Each design gets a bucket that holds a video of N frames, is handed photos that lie in the bucket already, and leaves the video
-extended. All run in this process over the same S3 client; what a cold start costs is left out for all of them.
+Each design gets a bucket that holds the video of N frames as this design would have left it, is handed photos that lie in the
+bucket already, and leaves the video extended. All run in this process over the same S3 client, with everything imported: what a
+cold start costs is left out for all of them.
 """
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -24,6 +26,7 @@ from ..encoder import Encoder
 from ..manifest import Chunk
 from ..photo import Photo, PhotoDecoder
 from ..studio.camera import s3_event
+from ..studio.verify import join_live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from .video import Footage
 
 __all__ = ["Classic", "Design", "MicroBatches", "OpenGroup", "SegmentPerPhoto", "Warm", "WholeVideo", "find_ffmpeg"]
+
+PLACES = 6
+"""At how many evenly spread places of an open group the design that encodes it again is looked at."""
 
 
 class Design(Protocol):
@@ -47,6 +53,10 @@ class Design(Protocol):
 
     def append(self, keys: Sequence[str]) -> None:
         """Appends the photos with these keys."""
+        ...
+
+    def video(self) -> bytes:
+        """Gives the whole video, to be looked at."""
         ...
 
     def close(self) -> None:
@@ -106,6 +116,9 @@ class Classic(_Stateless):
         finally:
             shutil.rmtree(folder)
 
+    def video(self) -> bytes:
+        return self._bucket.get("classic.mp4")[0]
+
     def _run(self, folder: Path, *arguments: str) -> None:
         subprocess.run([self._ffmpeg, "-v", "error", "-nostdin", *arguments], cwd=folder, check=True)
 
@@ -117,7 +130,11 @@ class WholeVideo(_Stateless):
 
     def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(bucket, footage, frames, key_before)
-        bucket.put("joined.mp4", footage.init + b"".join(data for _, data in footage.chunks(frames)), match=None)
+        bucket.put(
+            "joined.mp4",
+            footage.init + b"".join(data for _, data in footage.chunks(frames, self._options.gop)),
+            match=None,
+        )
 
     def append(self, keys: Sequence[str]) -> None:
         video, etag = self._bucket.get("joined.mp4")
@@ -125,13 +142,21 @@ class WholeVideo(_Stateless):
         self._bucket.put("joined.mp4", video, match=etag)
         self._frames += 1
 
+    def video(self) -> bytes:
+        return self._bucket.get("joined.mp4")[0]
+
 
 class _OnPlaylist(_Stateless):
-    """Stateless designs that add chunks to the playlist instead of moving the video."""
+    """Designs that add chunks of so many frames to the playlist instead of moving the video."""
+
+    chunk: int
 
     def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(bucket, footage, frames, key_before)
-        footage.plant(bucket, frames, key_before)
+        footage.plant(bucket, frames, key_before, self.chunk)
+
+    def video(self) -> bytes:
+        return join_live(self._bucket)
 
     def _write(self, samples: Sequence[mp4.Sample], last_key: str, *, replace: bool = False) -> None:
         text, etag = self._bucket.get(manifests.KEY)
@@ -148,56 +173,68 @@ class _OnPlaylist(_Stateless):
             generation=manifest.generation + 1,
             last_key=last_key,
         )
+        self._frames = new.frames
         self._bucket.put(manifests.KEY, new.to_text().encode(), match=etag)
 
 
 class SegmentPerPhoto(_OnPlaylist):
-    """Each photo becomes a chunk of its own, which must begin with a frame that stands alone: 20 times the bytes."""
+    """Each photo becomes a chunk of its own, which must begin with a frame that stands alone: many times the bytes."""
 
     name = "a segment per photo"
+    chunk = 1
 
     def append(self, keys: Sequence[str]) -> None:
         self._write(self._encode(keys, 0), keys[-1])
 
 
 class OpenGroup(_OnPlaylist):
-    """Encodes the open GOP again for each photo, from the photos: small chunks, and thirty photos read for one."""
+    """
+    Encodes the open GOP again for each photo, from the photos: small chunks, and thirty photos read for one.
+
+    What it costs grows from the group's first photo to its last, so it is met at places spread over the group.
+    """
 
     name = "open group encoded again"
 
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.chunk = options.gop
+        self._places = itertools.cycle(round(options.gop * (place + 0.5) / PLACES) for place in range(PLACES))
+
     def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(bucket, footage, frames, key_before)
-        self._open: list[str] = []
+        self._earlier = [f"frames/earlier-{number}.jpg" for number in range(self.chunk)]
+        for number, key in enumerate(self._earlier):
+            bucket.put(key, footage.photos[number % len(footage.photos)], match=None)
 
     def append(self, keys: Sequence[str]) -> None:
-        opened = bool(self._open)
-        self._open += keys
-        self._write(self._encode(self._open, 0), keys[-1], replace=opened)
-        if len(self._open) == self._options.gop:
-            self._open = []
+        self._write(self._encode([*self._earlier[: next(self._places) - 1], *keys], 0), keys[-1], replace=True)
 
 
 class MicroBatches(_OnPlaylist):
-    """Waits for 60 photos, as a queue can, and encodes them at once: as cheap as it gets, and a minute late."""
+    """Waits for so many photos, as a queue can, and encodes them at once: as cheap as it gets, and that much later."""
 
-    name = "micro-batches of 60"
-    batch = 60
+    def __init__(self, options: Options, batch: int) -> None:
+        super().__init__(options)
+        self.name = f"micro-batches of {batch}"
+        self.batch = self.chunk = batch
 
     def append(self, keys: Sequence[str]) -> None:
         self._write(self._encode(keys, 0), keys[-1])
 
 
-class Warm(_Stateless):
-    """The function of this example on warmstate's own runtime, with an encoder that stays warm."""
+class Warm(_OnPlaylist):
+    """The function of this example, invoked by the test kit, with an encoder that stays warm."""
 
     def __init__(self, options: Options, flush_every: int, url: str) -> None:
         super().__init__(options)
         self.name = f"warm, flushed every {flush_every}"
-        self._flush_every, self._url = flush_every, url
+        self._flush_every, self._url, self.chunk = flush_every, url, options.gop
 
     def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
-        super().prepare(bucket, footage, frames, key_before)
-        footage.plant(bucket, frames, key_before)
+        super().prepare(
+            bucket, footage, frames // self.chunk * self.chunk, key_before
+        )  # so that all lengths flush alike
         os.environ |= {
             "BUCKET": self._url,
             "FLUSH_EVERY": str(self._flush_every),

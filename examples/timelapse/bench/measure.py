@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .designs import Design
     from .video import Footage
 
-__all__ = ["Cost", "bytes_per_frame", "measure"]
+__all__ = ["Cost", "bytes_per_frame", "measure", "median"]
 
 DAY = datetime.datetime(2026, 11, 20, tzinfo=datetime.timezone.utc)
 
@@ -41,7 +41,6 @@ class Cost:
 def measure(
     make: Callable[[str], Design],
     footage: Footage,
-    photos: Sequence[bytes],
     frames: int,
     count: int,
     *,
@@ -60,7 +59,7 @@ def measure(
         took = size = 0.0
         for start in range(0, len(keys), design.batch):
             batch = keys[start : start + design.batch]
-            jpegs = [photos[number % len(photos)] for number in range(start, start + len(batch))]
+            jpegs = [footage.photos[number % len(footage.photos)] for number in range(start, start + len(batch))]
             for key, jpeg in zip(batch, jpegs, strict=True):
                 store.put(key, jpeg, match=None)
             if start == warm_up:

@@ -20,40 +20,42 @@ if TYPE_CHECKING:
 __all__ = ["Footage"]
 
 
+READABLE = 240
+"""How many of the newest frames of a planted video really lie in the bucket: none of the designs reads older ones."""
+
+
 class Footage:
-    """One GOP of real frames, of which videos of any number of frames are made."""
+    """One GOP of real frames, of which videos of any number of frames are made; `photos` are what it shows."""
 
     def __init__(self, options: Options, photos: Sequence[bytes]) -> None:
         decoder, encoder = PhotoDecoder(options.width, options.height), Encoder(options, 0)
         self._options = options
+        self.photos = photos
         self.init = encoder.init
-        self.samples = [
+        self._samples = [
             encoder.encode(decoder.decode(Photo("", photos[n % len(photos)], 0.0))) for n in range(options.gop)
         ]
 
-    def chunks(self, frames: int) -> list[tuple[int, bytes]]:
-        """Gives the fragments of a video, each with its number of frames."""
-        gop = self._options.gop
-        starts = range(0, frames, gop)
-        return [
-            (min(gop, frames - start), mp4.fragment(start, self.samples[: min(gop, frames - start)]))
-            for start in starts
-        ]
+    def chunks(self, frames: int, size: int) -> list[tuple[int, bytes]]:
+        """Gives the fragments of a video in chunks of `size` frames, each with its number of frames."""
+        counts = [min(size, frames - start) for start in range(0, frames, size)]
+        return [(count, mp4.fragment(size * number, self._samples[:count])) for number, count in enumerate(counts)]
 
     def file(self, frames: int) -> bytes:
         """Gives a video as one file, its index at the front."""
-        chunks = self.chunks(frames)
+        chunks = self.chunks(frames, self._options.gop)
         table = mp4.index(self._options.frames_per_second, [(count, len(data)) for count, data in chunks])
         return self.init + table + b"".join(data for _, data in chunks)
 
-    def plant(self, bucket: Bucket, frames: int, last_key: str) -> None:
-        """Makes `bucket` hold the video as the function would have left it after the photo `last_key`."""
+    def plant(self, bucket: Bucket, frames: int, last_key: str, size: int) -> None:
+        """Makes `bucket` hold the video, in chunks of `size` frames, as if `last_key` had been its last photo."""
         init = f"init-{hashlib.sha256(self.init).hexdigest()[:12]}.mp4"
         bucket.put(f"video/{init}", self.init, match=None)
         segments, first = list[Chunk](), 0
-        for count, data in self.chunks(frames):
+        for count, data in self.chunks(frames, size):
             name = f"seg/{first:08d}-{hashlib.sha256(data).hexdigest()[:12]}.m4s"
-            bucket.put(f"video/{name}", data, match=None)
+            if frames - first <= READABLE:
+                bucket.put(f"video/{name}", data, match=None)
             segments.append(Chunk(name, count, len(data), init))
             first += count
         manifest = Manifest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import pytest
@@ -32,6 +33,18 @@ def aws(monkeypatch):
     """Credentials that the test server takes."""
     for name, value in ACCESS.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def make_handler(monkeypatch):
+    """Gives the function's class, with these environment variables in force."""
+
+    def make(**environment: str):
+        for name, value in ({"WIDTH": "320", "HEIGHT": "180"} | environment).items():
+            monkeypatch.setenv(name, value)
+        return importlib.reload(importlib.import_module("examples.timelapse.handler")).Timelapse
+
+    return make
 
 
 @pytest.fixture

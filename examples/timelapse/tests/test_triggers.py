@@ -5,8 +5,25 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, strategies as st
 
+from examples.timelapse.options import Options
 from examples.timelapse.triggers import Wish, understand
+
+WORDS = (
+    "Records",
+    "body",
+    "messageId",
+    "eventName",
+    "s3",
+    "object",
+    "key",
+    "source",
+    "detail",
+    "do",
+    "detail-type",
+    "Event",
+)
 
 
 def s3_event(*keys: str, name: str = "ObjectCreated:Put"):
@@ -41,6 +58,18 @@ def test_key_is_decoded_once():
     assert "frames/a b+c%20ä.jpg" == key
 
 
+@pytest.mark.parametrize(
+    ("bucket", "prefix"),
+    [("s3://b", ""), ("s3://b/", ""), ("s3://b/yard/", "yard/"), ("s3://b/a/b", "a/b/"), ("/tmp/a/b", "")],
+)
+def test_events_name_the_whole_key(bucket, prefix):
+    """A function that has a folder of the bucket hears the folder's name before each key, and knows the photo without it."""
+    assert prefix == Options(bucket=bucket).prefix
+    wish = understand(s3_event(f"{prefix}frames/1.jpg", f"{prefix}video/live.m3u8"), prefix)
+
+    assert ["frames/1.jpg"] == list(wish.doorbells)
+
+
 def test_removals_and_other_folders_ring_no_bell():
     """Deleted objects, folders, and what the function writes itself are not photos."""
     assert Wish() == understand(s3_event("frames/1.jpg", name="ObjectRemoved:Delete"))
@@ -73,8 +102,44 @@ def test_tick_and_finish():
     assert Wish(tick=True, finish=True) == understand({"do": "finish"})
 
 
-@pytest.mark.parametrize("event", [None, [], "text", {"hello": 1}, 7])
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        [],
+        "text",
+        {"hello": 1},
+        7,
+        {"Records": None},
+        {"Records": [1]},
+        {"Records": [{"eventName": "ObjectCreated:Put"}]},
+        {"Records": [{"eventName": None}]},
+        {"Records": [{"messageId": "m", "body": "no JSON"}]},
+        {"source": "aws.s3", "detail": []},
+        {"do": []},
+    ],
+)
 def test_anything_else_is_an_error_that_says_what_came(event):
-    """An event of another kind points to a wrong configuration, and fails."""
-    with pytest.raises(ValueError, match="expected an event of S3, SQS or EventBridge"):
+    """An event of another kind points to a wrong configuration, and fails; the message shows how it begins."""
+    with pytest.raises(ValueError, match="expected an event of S3, SQS or EventBridge, got") as caught:
         understand(event)
+    assert json.dumps(event)[:100] in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_an_event_is_understood_or_refused(event):
+    """Whatever comes, the answer is a wish or the one error."""
+    try:
+        doorbells = understand(event).doorbells
+    except ValueError:
+        return
+    assert all(key.startswith("frames/") for key in doorbells)

@@ -1,0 +1,56 @@
+"""A whole day at a photo a second, as fast as it goes."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+
+import pytest
+
+from examples.timelapse.bucket import DirectoryBucket
+from examples.timelapse.publish import KEY as VIDEO
+from examples.timelapse.studio.camera import key_of, s3_event
+from examples.timelapse.studio.sky import Sky
+from examples.timelapse.studio.verify import examine
+from warmstate.testing import Platform
+from warmstate.warm.sizes import resident_bytes
+
+MIDNIGHT = datetime.datetime(2026, 11, 20, tzinfo=datetime.timezone.utc)
+DAY = int(os.environ.get("DAY", "86400"))
+BLOCKS = 12
+
+
+def key(number: int) -> str:
+    return key_of(MIDNIGHT + datetime.timedelta(seconds=number))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4 * 3600)
+def test_a_day_costs_the_same_at_its_end(tmp_path, make_handler) -> None:
+    """Time per photo and memory stay flat from the first hours to the last, and the day is one file with every photo once."""
+    handler = make_handler(BUCKET=str(tmp_path), WIDTH="160", HEIGHT="96")
+    bucket, sky = DirectoryBucket(tmp_path), Sky(160, 96)
+    milliseconds, resident = [], []
+    with Platform(handler) as platform:
+        for block in range(BLOCKS):
+            took = 0.0
+            for number in range(DAY * block // BLOCKS, DAY * (block + 1) // BLOCKS):
+                bucket.put(key(number), sky.photo(number), match=None)
+                if number >= 300:
+                    (tmp_path / key(number - 300)).unlink()  # the lifecycle rule
+                began = time.process_time()
+                answer = platform.invoke(s3_event(key(number), 1))
+                took += time.process_time() - began
+                assert answer.function_error is None, answer.payload
+            milliseconds.append(1000 * took * BLOCKS / DAY)
+            resident.append(resident_bytes() >> 20)
+            print(f"{number + 1} photos: {milliseconds[-1]:.2f} ms per photo, {resident[-1]} MB", flush=True)
+        assert platform.invoke({"do": "finish"}).function_error is None
+    found = examine(bucket.get(VIDEO)[0])
+
+    assert found.is_sound, found
+    assert list(range(DAY)) == found.numbers
+    # The first block warms up: caches, the first whole groups, the published file.
+    assert sum(milliseconds[-4:]) < 1.25 * sum(milliseconds[1:5]), milliseconds
+    assert max(resident[-4:]) < max(resident[1:5]) + 40, resident
