@@ -138,6 +138,19 @@ class TestWhatTheCodeKnows:
 
         assert read == set(re.findall(r"^\| `(WARMSTATE_\w+)`", REFERENCE, re.MULTILINE))
 
+    def test_every_file_that_is_named_is_there(self) -> None:
+        """Documents and docstrings name no test, script or module that has gone."""
+        named = re.compile(r"(?:tests|scripts|benchmarks|docs|examples)/[\w/]+\.(?:py|md)|warmstate/[\w/]+\.py")
+        texts = [*DOCUMENTS, *(path for folder in ("warmstate", "scripts") for path in ROOT.glob(f"{folder}/**/*.py"))]
+        gone = {
+            f"{text.relative_to(ROOT)}: {name}"
+            for text in texts
+            for name in named.findall(text.read_text())
+            if not (ROOT / name).exists() and not (text.parent / name).exists()
+        }
+
+        assert set() == gone
+
     def test_every_event_of_the_emulator_is_explained(self) -> None:
         """Each type of event that the emulator notes stands in the reference."""
         sources = "".join(source.read_text() for source in ROOT.glob("warmstate/emulator/**/*.py"))

@@ -1,7 +1,7 @@
 """
 The order of everything that runs in the life of an instance, as one table.
 
-Hosts, the test kit and the reference page share it; `tests/test_instance_order.py` holds `Instance` to it.
+Hosts, the test kit and the reference page share it; `tests/instance/test_order.py` holds `Instance` to it.
 """
 
 from __future__ import annotations
