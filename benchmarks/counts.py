@@ -1,16 +1,16 @@
 """
 Counts of instructions, where times are too noisy to guard with.
 
-callgrind counts what the runtime executes: of one warm invocation, as the difference between a long and a short life, and of a
-whole short life with its start, one invocation and its end. The same interpreter gives the same counts within a fraction of a
-per cent, so `counts.json` keeps them for each interpreter with the reason why they were last accepted, and a growth of more than
-three per cent fails.
+valgrind counts what the runtime executes: of one warm invocation, as the difference between a long and a short life, and of a
+whole short life with its start, one invocation and its end. The runtime lies in a folder of its own with Lambda's paths in its
+bytecode and gets Lambda's environment, so neither the checkout nor the caller's environment moves a count. The same interpreter
+gives the same counts within a few per mille, so `counts.json` keeps them for each interpreter with the reason why they were last
+accepted, and a growth of more than three per cent fails.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import re
 import shutil
 import tempfile
@@ -18,26 +18,27 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.artefact import function_folder
 from benchmarks.events import records
-from benchmarks.peers import EVERYTHING, FUNCTION, MEMORY_SLOT, Unavailable
+from benchmarks.install import Unavailable, run_quietly
+from benchmarks.interpreters import find_interpreter
+from benchmarks.peers import Peer
 from benchmarks.platform.stub import run
 
 if TYPE_CHECKING:
-    from benchmarks.peers import Peer
+    from collections.abc import Mapping
 
-__all__ = ["TOLERANCE", "accept", "accepted", "compare", "count", "grown_for_sure", "interpreter", "main", "stored"]
+    from benchmarks.interpreters import Interpreter
+
+__all__ = ["TOLERANCE", "VERSIONS", "accept", "accepted", "compare", "count", "grown_for_sure", "main"]
 
 STORED = Path(__file__).parent / "counts.json"
+VERSIONS = ("3.10", "3.11", "3.13")
 TOLERANCE = 0.03
-SHORT, LONG = 1, 1001
+SHORT, LONG = 1, 301
+PATIENCE_SECONDS = 300
 
-# Time does not matter here: no core is claimed for the platform or the runtime, and the platform sleeps.
-ANYWHERE = {"stub_cpu": -1, "runtime_cpu": -1, "spin": 0}
-
-
-def interpreter() -> str:
-    """The name under which counts are stored: another build of the same version executes other instructions."""
-    return f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}, {platform.machine()}"
+HANDLERS = {"a slot, a tail and a resource": "stateful.Everything", "1 kB committed": "stateful.Committed"}
 
 
 def stored() -> dict[str, dict[str, Any]]:
@@ -46,15 +47,15 @@ def stored() -> dict[str, dict[str, Any]]:
     return entries
 
 
-def accepted() -> dict[str, int] | None:
-    """The counts that were last accepted for this interpreter, or None."""
-    entry = stored().get(interpreter())
+def accepted(interpreter: Interpreter) -> dict[str, int] | None:
+    """The counts that were last accepted for an interpreter, or None."""
+    entry = stored().get(interpreter.build)
     return None if entry is None else entry["instructions"]
 
 
-def count() -> dict[str, int]:
+def count(interpreter: Interpreter) -> dict[str, int]:
     """
-    Count this checkout on this interpreter; takes about a minute.
+    Count this checkout on one interpreter; takes a quarter of a minute.
 
     Raises:
         Unavailable: There is no valgrind here.
@@ -62,61 +63,64 @@ def count() -> dict[str, int]:
     """
     if not shutil.which("valgrind"):
         raise Unavailable("valgrind is not installed")
-    function, memory_slot, everything = FUNCTION(), MEMORY_SLOT(), EVERYTHING()
-    return {
-        "warm invocation, function": warm(function),
-        "warm invocation, one memory slot": warm(memory_slot),
-        "start, one invocation and end, a slot, a tail and a resource": life(everything, SHORT),
-    }
+    # A folder with a name of fixed length: the runtime joins and hashes paths.
+    with tempfile.TemporaryDirectory(prefix="warmstate-counts-", dir="/tmp") as scratch:
+        folder = Path(scratch)
+        # Bare of packages: what hooks into the start of the machine's own interpreter is not ours to count.
+        run_quietly(interpreter.program, "-m", "venv", "--without-pip", folder / "python")
+        (folder / "function").mkdir()
+        function_folder(folder / "function", interpreter.program)
+        counted = {}
+        for name, handler in HANDLERS.items():
+            short, long = (life(folder, handler, invocations) for invocations in (SHORT, LONG))
+            counted[f"start, one invocation and end, {name}"] = short
+            counted[f"warm invocation, {name}"] = (long - short) // (LONG - SHORT)
+        return counted
 
 
-def grown_for_sure(before: dict[str, int]) -> list[str]:
-    """What grew in each of two counts: a busy machine makes runtimes wait longer, and waiting executes a little too."""
-    counted = count()
-    if not compare(counted, before):
-        return []
-    again = count()
-    return compare({name: min(now, again[name]) for name, now in counted.items()}, before)
-
-
-def warm(peer: Peer) -> int:
-    """Instructions of one warm invocation."""
-    return (life(peer, LONG) - life(peer, SHORT)) // (LONG - SHORT)
-
-
-def life(peer: Peer, invocations: int) -> int:
+def life(folder: Path, handler: str, invocations: int) -> int:
     """Instructions of one process from exec to its end after SIGTERM."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
         counting = [
             "valgrind",
-            "--tool=callgrind",
+            "--tool=cachegrind",
+            "--cache-sim=no",
             "--trace-children=yes",
             f"--log-file={scratch}/%p.log",
-            f"--callgrind-out-file={scratch}/%p.out",
+            f"--cachegrind-out-file={scratch}/%p.out",
         ]
-        # Hashes of strings decide how dictionaries collide: with a fixed seed every run does the same.
-        variables = {**peer.variables(), "PYTHONHASHSEED": "0"}
-        run(
-            [*counting, *peer.command],
-            variables,
-            records(100),
-            invocations=invocations,
-            warmup=0,
-            sigterm=1,
-            timeout=300,
-            **ANYWHERE,
-        )
+        variables = {
+            "LAMBDA_TASK_ROOT": str(folder / "function"),
+            "PYTHONPATH": "",
+            # Hashes of strings decide how dictionaries collide: with a fixed seed every run does the same.
+            "PYTHONHASHSEED": "0",
+            "WARMSTATE_PYTHON": str(folder / "python" / "bin" / "python"),
+            "_HANDLER": handler,
+        }
+        peer = Peer("counted", [*counting, str(folder / "function" / "bootstrap")], variables)
+        options = {"invocations": invocations, "warmup": 0, "sigterm": 1, "timeout": PATIENCE_SECONDS}
+        # Times do not matter here, so nothing spins and nothing is tied to a core that others may want.
+        run(peer.command, peer.variables(), records(100), spin=0, stub_cpu=-1, runtime_cpu=-1, **options)
         totals = [
             int(total)
             for out in Path(scratch).glob("*.out")
-            for total in re.findall(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
+            for total in re.findall(r"^summary: (\d+)", out.read_text(), re.MULTILINE)
         ]
     if not totals:
-        raise RuntimeError(f"callgrind wrote no count for {peer.name}")
+        raise RuntimeError(f"valgrind wrote no count for {handler}")
     return max(totals)
 
 
-def compare(counted: dict[str, int], before: dict[str, int]) -> list[str]:
+def grown_for_sure(interpreter: Interpreter, before: Mapping[str, int]) -> list[str]:
+    """What grew in each of two counts: a busy machine makes runtimes wait longer, and waiting executes a little too."""
+    counted = count(interpreter)
+    if not compare(counted, before):
+        return []
+    again = count(interpreter)
+    return compare({name: min(now, again[name]) for name, now in counted.items()}, before)
+
+
+def compare(counted: Mapping[str, int], before: Mapping[str, int]) -> list[str]:
     """A sentence for every count that grew by more than the tolerance."""
     return [
         f"{name}: {now:,} instructions, {now / before[name] - 1:+.1%} against {before[name]:,}"
@@ -125,32 +129,35 @@ def compare(counted: dict[str, int], before: dict[str, int]) -> list[str]:
     ]
 
 
-def accept(counted: dict[str, int], reason: str) -> None:
+def accept(interpreter: Interpreter, counted: Mapping[str, int], reason: str) -> None:
     """Store the counts of today with the reason why they are as they are."""
     today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
-    entries = {**stored(), interpreter(): {"accepted": today, "reason": reason, "instructions": counted}}
-    STORED.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")
+    entry = {"accepted": today, "reason": reason, "instructions": dict(counted)}
+    STORED.write_text(json.dumps({**stored(), interpreter.build: entry}, indent=2, sort_keys=True) + "\n")
 
 
 def main(*, accept_because: str | None) -> int:
-    """Count and compare, or count and store; the exit status is 1 when something grew."""
-    try:
-        counted = count()
-    except Unavailable as reason:
-        print(f"not counted: {reason}")
-        return 0
-    for name, now in counted.items():
-        print(f"{now:>14,}  {name}")
-    if accept_because:
-        accept(counted, accept_because)
-        print(f"stored for {interpreter()}")
-        return 0
-    before = accepted()
-    if before is None:
-        print(
-            f"nothing to compare with: no counts are stored for {interpreter()}; `make counts ACCEPT='reason'` stores these"
-        )
-        return 0
-    grown = compare(counted, before)
-    print("\n".join(grown) if grown else f"none grew by more than {TOLERANCE:.0%}")
+    """Count on every interpreter that is here and compare, or store; the exit status is 1 when something grew."""
+    grown = 0
+    for version in VERSIONS:
+        try:
+            interpreter = find_interpreter(version)
+            counted = count(interpreter)
+        except Unavailable as reason:
+            print(f"Python {version} not counted: {reason}")
+            continue
+        before = accepted(interpreter) or {}
+        print(f"{interpreter.build}")
+        for name, now in counted.items():
+            print(
+                f"{now:>14,}  {now / before[name] - 1:+6.1%}  {name}"
+                if name in before
+                else f"{now:>14,}     new  {name}"
+            )
+        if accept_because:
+            accept(interpreter, counted, accept_because)
+        else:
+            grown += len(compare(counted, before))
+    if grown:
+        print(f"{grown} grew by more than {TOLERANCE:.0%}; `make counts ACCEPT='reason'` accepts that")
     return 1 if grown else 0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from benchmarks.peers import PEERS, Peer, Unavailable
+from benchmarks.install import Unavailable
+from benchmarks.peers import PEERS, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,21 +7,17 @@ need, nothing else. Versions are pinned: a table compares with a named thing.
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import attrs
 
-from benchmarks.places import CACHE, HANDLERS, ROOT
-from benchmarks.platform.stub import build
+from benchmarks.install import Unavailable, compiled, node_with, python_with, warmstate_in
+from benchmarks.places import HANDLERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 __all__ = [
     "ASYNCHRONOUS",
@@ -32,17 +28,11 @@ __all__ = [
     "PEERS",
     "REFERENCE",
     "Peer",
-    "Unavailable",
     "awslambdaric",
     "awslambdaric_managed",
     "limit",
-    "python_with",
     "warmstate",
 ]
-
-
-class Unavailable(Exception):
-    """Raised when a peer cannot be installed on this machine; says why."""
 
 
 @attrs.frozen
@@ -75,45 +65,11 @@ class Peer:
         return {**lambda_variables, **self.environment}
 
 
-def run_quietly(*command: str | Path, cwd: Path | None = None) -> None:
-    """Run an installer; its last words become the reason when it fails."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-        raise Unavailable(f"{' '.join(map(str, command[:3]))} ...: {words[-1]}")
-
-
-def python_with(name: str, *requirements: str) -> Path:
-    """The interpreter of a virtual environment that holds these requirements, made once."""
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    folder = CACHE / f"{name}-python{version}"
-    installed = folder / "installed"
-    wanted = "\n".join(requirements)
-    if not installed.exists() or installed.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        run_quietly(sys.executable, "-m", "venv", folder)
-        run_quietly(folder / "bin" / "python", "-m", "pip", "install", "--quiet", *requirements)
-        installed.write_text(wanted)
-    return folder / "bin" / "python"
-
-
-@functools.cache
-def install_warmstate() -> Path:
-    """The interpreter that holds warmstate as it is in this checkout, built and installed as a user installs it."""
-    python = python_with(
-        "warmstate", f"--constraint={ROOT / 'constraints.txt'}", "attrs", "diskcache", "requests", "hatchling"
-    )
-    run_quietly(
-        python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--force-reinstall", ROOT
-    )
-    return python
-
-
 def warmstate(name: str, handler: str, **environment: str) -> Callable[[], Peer]:
     """A maker of warmstate serving one handler; the name says which."""
 
     def make() -> Peer:
-        python = install_warmstate()
+        python = warmstate_in("warmstate")
         bootstrap = next((python.parents[1] / "lib").glob("python*/site-packages/warmstate/bootstrap"))
         path = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
         return Peer(name, [str(bootstrap)], {"PATH": path, "_HANDLER": handler, "PYTHONPATH": "", **environment})
@@ -139,14 +95,7 @@ def awslambdaric_managed() -> Peer:
 
 def node() -> Peer:
     """AWS's client for Node.js."""
-    program, npm = shutil.which("node"), shutil.which("npm")
-    if not program or not npm:
-        raise Unavailable("node and npm are not installed")
-    folder = CACHE / "node"
-    client = folder / "node_modules" / "aws-lambda-ric" / "index.mjs"
-    if not client.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        run_quietly(npm, "install", "--no-audit", "--no-fund", "--prefix", folder, "aws-lambda-ric@4.0.2", cwd=folder)
+    program, client = node_with("aws-lambda-ric@4.0.2", "index.mjs")
     return Peer("Node aws-lambda-ric", [program, str(client), "plain.echo"])
 
 
@@ -167,10 +116,7 @@ def curl_loop() -> Peer:
 
 def limit() -> Peer:
     """A loop in C that copies bytes: what the sockets alone cost."""
-    program = build("limit.c")
-    if program is None:
-        raise Unavailable("no C compiler was found")
-    return Peer("C loop, no JSON (the limit)", [str(program)])
+    return Peer("C loop, no JSON (the limit)", [str(compiled("limit.c"))])
 
 
 REFERENCE = "awslambdaric"

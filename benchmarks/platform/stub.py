@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from benchmarks.places import CACHE
+from benchmarks.install import Unavailable, compiled
+from benchmarks.places import PLATFORM
 
-__all__ = ["Run", "RunFailed", "build", "run"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-HERE = Path(__file__).parent
+__all__ = ["Run", "RunFailed", "platform_command", "run"]
+
+PATIENCE_SECONDS = 120
+"""For one run, unless its question gives it another time."""
 
 
 class RunFailed(Exception):
@@ -33,6 +36,8 @@ class Run:
     rss_first_next_kb: int
     rss_end_kb: int
     rss_peak_kb: int
+    group_pss_kb: int
+    """Of all processes together, what they share counted once; only where there are several slots."""
     cpu_ns: int
     """Of all invocations after the warm-up."""
     elapsed_ns: int
@@ -50,31 +55,16 @@ class Run:
     """What the runtime printed."""
 
 
-def build(source: str) -> Path | None:
-    """Compile one C file of this folder into the cache, unless that is done; None where there is no compiler."""
-    program = CACHE / "build" / Path(source).stem
-    if program.exists() and program.stat().st_mtime >= (HERE / source).stat().st_mtime:
-        return program
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not compiler:
-        return None
-    program.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([compiler, "-O2", "-o", program, HERE / source], check=True)
-    return program
-
-
 def platform_command() -> tuple[list[str | Path], str]:
     """The stub that this machine can run, and the name that tables give it."""
-    compiled = build("stub_runtime_api.c")
-    if compiled:
-        return [compiled], "stub in C"
-    return [
-        sys.executable,
-        HERE / "stub_runtime_api.py",
-    ], "stub in Python, slower than what it measures: no C compiler was found"
+    try:
+        return [compiled("stub_runtime_api.c")], "stub in C"
+    except Unavailable as reason:
+        slow = f"**stub in Python, slower than what it measures: {reason}**"
+        return [sys.executable, PLATFORM / "stub_runtime_api.py"], slow
 
 
-def run(command: list[str], environment: dict[str, str], event: bytes, **options: int) -> Run:
+def run(command: list[str], environment: dict[str, str], event: bytes, **options: int | str) -> Run:
     """
     Serve one runtime its invocations and return the times.
 
@@ -82,7 +72,7 @@ def run(command: list[str], environment: dict[str, str], event: bytes, **options
         command: The runtime; it finds the platform in `AWS_LAMBDA_RUNTIME_API`, as on Lambda.
         environment: All of its environment but that variable.
         event: The body of every event.
-        options: What the stub takes: invocations, warmup, pause_ms, freeze, sigterm, timeout.
+        options: What the stub takes: invocations, warmup, pause_ms, freeze, sigterm, slots, content_type, timeout.
 
     Raises:
         RunFailed: The runtime ended early, reported an error, or took too long.
@@ -92,17 +82,18 @@ def run(command: list[str], environment: dict[str, str], event: bytes, **options
     cpus = sorted(os.sched_getaffinity(0))
     # Two cores: the platform spins on the first, the runtime has the second to itself. One core: they share and the platform sleeps.
     placing = {"stub_cpu": cpus[0], "runtime_cpu": cpus[1], "spin": 1} if len(cpus) > 1 else {}
-    settings = [
-        part for name, value in {**placing, **options}.items() for part in (f"--{name.replace('_', '-')}", str(value))
-    ]
+    given = {"timeout": PATIENCE_SECONDS, **placing, **options}
+    settings = [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     with tempfile.NamedTemporaryFile() as file, tempfile.TemporaryDirectory(prefix="warmstate-benchmark-") as scratch:
         file.write(event)
         file.flush()
+        # The stub gives up by itself, and ends the runtime; this time is for a stub that does not.
         done = subprocess.run(
             [*platform, *settings, file.name, "--", *command],
             env={**environment, "WARMSTATE_TMP": scratch},
             capture_output=True,
             check=False,
+            timeout=int(options.get("timeout", PATIENCE_SECONDS)) + 30,
         )
     said = done.stderr.decode(errors="replace")
     if done.returncode:

@@ -5,12 +5,14 @@
  *
  * It starts the runtime itself, so the time from exec to the first next is measured here too. It serves the Runtime API and
  * as much of the Extensions API as a silent internal extension needs, on one thread and any number of connections, so several
- * invocations may be in flight. When all invocations are answered it ends the runtime and prints one JSON object.
+ * invocations may be in flight: --slots 16 hands out nothing before sixteen nexts wait. When all invocations are answered it
+ * ends the runtime, with --sigterm 1 by that signal once it waits in its next, and prints one JSON object.
  * All times are nanoseconds of CLOCK_MONOTONIC. With --spin 1 it never sleeps: on virtual machines waking a sleeping core costs
  * more than a whole invocation, and that is the machine's time, not the runtime's.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -54,16 +56,20 @@ static struct {
     int runtime_cpu, stub_cpu;
     long pause_ms;
     int spin, freeze, end_with_sigterm;
+    int slots;
+    const char *content_type;
     long timeout_s;
-} options = {.invocations = 1000, .warmup = 100, .runtime_cpu = -1, .stub_cpu = -1, .timeout_s = 120};
+} options = {.invocations = 1000, .warmup = 100, .runtime_cpu = -1, .stub_cpu = -1, .slots = 1,
+             .content_type = "application/json", .timeout_s = 120};
 
 static char *event;
 static size_t event_size;
 static int64_t *answered_at, *first_byte_at, *response_at;
 static long handed_out, finished, errors, total;
-static int64_t started_at, first_next_at, sigterm_at, exited_at;
+static int64_t started_at, first_next_at, last_answer_at, idle_at, sigterm_at, exited_at;
+static int waiting[MAX_CONNECTIONS], waiting_count; /* nexts held until all slots are there */
 static int64_t cpu_after_warmup, cpu_at_end;
-static long rss_first_next, rss_end;
+static long rss_first_next, rss_end, group_pss;
 static size_t response_bytes;
 static pid_t runtime;
 static struct connection connections[MAX_CONNECTIONS];
@@ -122,6 +128,30 @@ static long resident_memory(void) {
     return kilobytes;
 }
 
+/* Kilobytes of all processes of the runtime together, what they share counted once. */
+static long group_memory(void) {
+    long sum = 0;
+    DIR *processes = opendir("/proc");
+    for (struct dirent *entry; processes && (entry = readdir(processes));) {
+        pid_t pid = (pid_t)atol(entry->d_name);
+        if (pid <= 0 || getpgid(pid) != runtime)
+            continue;
+        char path[64], line[256];
+        long kilobytes = 0;
+        snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
+        FILE *file = fopen(path, "r");
+        while (file && fgets(line, sizeof line, file))
+            if (sscanf(line, "Pss: %ld kB", &kilobytes) == 1)
+                break;
+        if (file)
+            fclose(file);
+        sum += kilobytes;
+    }
+    if (processes)
+        closedir(processes);
+    return sum;
+}
+
 /* Header and body in one call: a second one would be time that the runtime waits for. */
 static void send_message(int fd, char *header, size_t header_size, char *body, size_t body_size) {
     struct iovec parts[2] = {{header, header_size}, {body, body_size}};
@@ -145,13 +175,11 @@ static void send_message(int fd, char *header, size_t header_size, char *body, s
     }
 }
 
-static void answer_next(struct connection *connection) {
-    if (!first_next_at) {
-        first_next_at = now();
-        rss_first_next = resident_memory();
+static void hand_out(int fd) {
+    if (handed_out == total) {
+        idle_at = now();
+        return; /* the last next is never answered */
     }
-    if (handed_out == total)
-        return; /* the last next is never answered; the run ends with the last response */
     if (options.pause_ms) {
         struct timespec pause = {options.pause_ms / 1000, options.pause_ms % 1000 * 1000000};
         if (options.freeze)
@@ -166,18 +194,32 @@ static void answer_next(struct connection *connection) {
     char header[1024];
     int size = snprintf(header, sizeof header,
         "HTTP/1.1 200 OK\r\n"
-        "Content-Type: application/json\r\n"
+        "Content-Type: %s\r\n"
         "Lambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-%012ld\r\n"
         "Lambda-Runtime-Deadline-Ms: %lld\r\n"
         "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:benchmark\r\n"
         "Lambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1\r\n"
         "Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
         "Content-Length: %zu\r\n\r\n",
-        id, (long long)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 + 60000, event_size);
+        options.content_type, id, (long long)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 + 60000, event_size);
     answered_at[id] = now();
     if (options.freeze && options.pause_ms)
         kill(-runtime, SIGCONT);
-    send_message(connection->fd, header, (size_t)size, event, event_size);
+    send_message(fd, header, (size_t)size, event, event_size);
+}
+
+static void answer_next(int fd) {
+    if (!first_next_at) {
+        first_next_at = now();
+        rss_first_next = resident_memory();
+    }
+    if (waiting_count == options.slots) {
+        hand_out(fd);
+    } else {
+        waiting[waiting_count++] = fd;
+        for (int slot = 0; waiting_count == options.slots && slot < waiting_count; slot++)
+            hand_out(waiting[slot]);
+    }
 }
 
 static void answer(struct connection *connection, const char *status, const char *headers, const char *body) {
@@ -269,7 +311,7 @@ static void end_request(struct connection *connection) {
     line[connection->header_end - 1] = '\0';
     *strchr(line, '\r') = '\0';
     if (strstr(line, "/runtime/invocation/next")) {
-        answer_next(connection);
+        answer_next(connection->fd);
     } else if (strstr(line, "/response ") || strstr(line, "/error ")) {
         if (strstr(line, "/init/error "))
             fail("the runtime reported an init error");
@@ -280,8 +322,10 @@ static void end_request(struct connection *connection) {
         response_bytes = connection->body_bytes;
         errors += strstr(line, "/error ") != NULL;
         if (++finished == total) {
+            last_answer_at = now();
             cpu_at_end = cpu_time();
             rss_end = resident_memory();
+            group_pss = options.slots > 1 ? group_memory() : 0;
         }
         answer(connection, "202 Accepted", "", "{\"status\":\"OK\"}\n");
     } else if (strstr(line, "/extension/register")) {
@@ -391,6 +435,8 @@ int main(int count, char **arguments) {
         else if (!strcmp(name, "--pause-ms")) options.pause_ms = atol(value);
         else if (!strcmp(name, "--freeze")) options.freeze = atoi(value);
         else if (!strcmp(name, "--sigterm")) options.end_with_sigterm = atoi(value);
+        else if (!strcmp(name, "--slots")) options.slots = atoi(value);
+        else if (!strcmp(name, "--content-type")) options.content_type = value;
         else if (!strcmp(name, "--timeout")) options.timeout_s = atol(value);
         else fail("unknown option %s", name);
     }
@@ -409,12 +455,13 @@ int main(int count, char **arguments) {
         fail("cannot listen: %s", strerror(errno));
     getsockname(listener, (struct sockaddr *)&address, &address_size);
     pin(options.stub_cpu);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* who measures is gone: end, and the runtime with it */
     signal(SIGPIPE, SIG_IGN);
     start_runtime(arguments + position + 2, ntohs(address.sin_port));
 
     int64_t give_up = now() + options.timeout_s * 1000000000;
-    int64_t last_answer_at, look_again = 0;
-    while (finished < total) {
+    int64_t look_again = 0;
+    while (finished < total || (options.end_with_sigterm && !idle_at)) { /* an idle runtime is what SIGTERM is asked about */
         struct pollfd polled[MAX_CONNECTIONS + 1];
         for (int index = 0; index < connection_count; index++)
             polled[index] = (struct pollfd){.fd = connections[index].fd, .events = POLLIN};
@@ -445,11 +492,9 @@ int main(int count, char **arguments) {
             connections[connection_count++] = (struct connection){.fd = fd};
         }
     }
-    last_answer_at = now();
-
     int status;
-    if (options.end_with_sigterm) { /* let it come to its next first: an idle runtime is what is asked about */
-        struct timespec rest = {0, 100000000};
+    if (options.end_with_sigterm) { /* its next is here, and it is about to wait for the answer */
+        struct timespec rest = {0, 20000000};
         nanosleep(&rest, NULL);
         sigterm_at = now();
         kill(-runtime, SIGTERM);
@@ -467,7 +512,7 @@ int main(int count, char **arguments) {
     long first = options.warmup;
     printf("{\"cold_ns\": %lld, \"rss_first_next_kb\": %ld, \"rss_end_kb\": %ld", (long long)(first_next_at - started_at),
            rss_first_next, rss_end);
-    printf(", \"rss_peak_kb\": %ld", usage.ru_maxrss);
+    printf(", \"rss_peak_kb\": %ld, \"group_pss_kb\": %ld", usage.ru_maxrss, group_pss);
     printf(", \"cpu_ns\": %lld, \"elapsed_ns\": %lld", (long long)(cpu_at_end - cpu_after_warmup),
            (long long)(last_answer_at - answered_at[first]));
     printf(", \"errors\": %ld, \"response_bytes\": %zu", errors, response_bytes);

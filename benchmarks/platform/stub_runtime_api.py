@@ -42,6 +42,8 @@ class Stub:
         self.failure = ""
         self.over = threading.Event()
         self.lock = threading.Lock()
+        self.last_answer_at = self.group_pss = 0
+        self.waiting: list[socket.socket] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.started_at = 0
         self.runtime: subprocess.Popen[bytes]
@@ -64,6 +66,15 @@ class Stub:
     def resident_memory(self) -> int:
         status = Path(f"/proc/{self.runtime.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
+
+    def group_memory(self) -> int:
+        """Kilobytes of all processes of the runtime together, what they share counted once."""
+        total = 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.getpgid(int(folder.name)) == self.runtime.pid:
+                    total += int((folder / "smaps_rollup").read_text().partition("\nPss:")[2].split()[0])
+        return total
 
     def accept(self) -> None:
         while True:
@@ -119,8 +130,11 @@ class Stub:
                 self.errors += path.endswith("/error")
                 self.finished += 1
                 if self.finished == self.total:
+                    self.last_answer_at = time.monotonic_ns()
+                    self.group_pss = self.group_memory() if self.options.slots > 1 else 0
                     self.cpu_at_end, self.rss_end = self.cpu_time(), self.resident_memory()
-                    self.over.set()
+                    if not self.options.sigterm:
+                        self.over.set()
             connection.sendall(b'HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n')
         elif path.endswith("/extension/register"):
             connection.sendall(
@@ -128,12 +142,23 @@ class Stub:
             )
 
     def next(self, connection: socket.socket) -> None:
-        """Hand out one invocation; the one after the last is never answered."""
+        """Take one next, and answer it once all slots are there."""
         with self.lock:
             if not self.first_next_at:
                 self.first_next_at = time.monotonic_ns()
                 self.rss_first_next = self.resident_memory()
+            ready = [connection]
+            if len(self.waiting) < self.options.slots:
+                self.waiting.append(connection)
+                ready = self.waiting if len(self.waiting) == self.options.slots else []
+        for one in ready:
+            self.hand_out(one)
+
+    def hand_out(self, connection: socket.socket) -> None:
+        """Hand out one invocation; the one after the last is never answered."""
+        with self.lock:
             if self.handed_out == self.total:
+                self.over.set()  # only now where SIGTERM is asked about: it meets an idle runtime
                 return
             invocation, self.handed_out = self.handed_out, self.handed_out + 1
         if self.options.pause_ms:
@@ -143,7 +168,7 @@ class Stub:
         if invocation == self.options.warmup:
             self.cpu_after_warmup = self.cpu_time()
         header = (
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+            f"HTTP/1.1 200 OK\r\nContent-Type: {self.options.content_type}\r\n"
             f"Lambda-Runtime-Aws-Request-Id: {ID_PREFIX}{invocation:012d}\r\n"
             f"Lambda-Runtime-Deadline-Ms: {int(time.time() * 1000) + 60_000}\r\n"
             "Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:benchmark\r\n"
@@ -170,9 +195,9 @@ class Stub:
 
     def result(self) -> dict[str, object]:
         """End the runtime and put the numbers together."""
-        ended_at, sigterm_at, exited_after = time.monotonic_ns(), 0, 0
+        sigterm_at = exited_after = 0
         if self.options.sigterm and not self.failure:
-            time.sleep(0.1)
+            time.sleep(0.02)
             sigterm_at = time.monotonic_ns()
             os.killpg(self.runtime.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -188,8 +213,9 @@ class Stub:
             "rss_first_next_kb": self.rss_first_next,
             "rss_end_kb": self.rss_end,
             "rss_peak_kb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+            "group_pss_kb": self.group_pss,
             "cpu_ns": self.cpu_at_end - self.cpu_after_warmup,
-            "elapsed_ns": ended_at - at[first],
+            "elapsed_ns": self.last_answer_at - at[first],
             "errors": self.errors,
             "response_bytes": self.response_bytes,
             "sigterm_at": sigterm_at,
@@ -211,10 +237,12 @@ def main() -> int:
         "freeze": 0,
         "sigterm": 0,
         "spin": 0,
+        "slots": 1,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--runtime-cpu", type=int, default=-1)
     parser.add_argument("--stub-cpu", type=int, default=-1)
+    parser.add_argument("--content-type", default="application/json")
     parser.add_argument("event")
     parser.add_argument("command", nargs="+")
     stub = Stub(parser.parse_args())

@@ -7,8 +7,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.install import python_with
 from benchmarks.measure import Figure, interleave
-from benchmarks.peers import python_with
 from benchmarks.places import ROOT
 from benchmarks.tables import Table, microseconds, number, ratio
 

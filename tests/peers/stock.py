@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.peers import Unavailable, python_with
+from benchmarks.install import Unavailable, python_with
 from tests.hosts.scripted import Runtime
 
 if TYPE_CHECKING:
