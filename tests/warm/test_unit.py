@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
 from hypothesis import settings, strategies as st
@@ -104,7 +105,7 @@ class TestUnits:
         ledger.begin("handle")
         shop.count = 10**30
         ledger.commit()
-        ledger.encode_cell = None
+        ledger._committing.cells["count"].codec = None
         ledger.begin("handle")
         assert 10**30 == shop.count
         ledger.commit()
@@ -302,6 +303,82 @@ class TestAdoption:
         shop, _, _ = start(tmp_path / "a")
         assert ({"a": 1}, 5) == (shop.stock, shop.count)
 
+    def test_another_tenant_finds_nothing_at_all(self, tmp_path):
+        """Slots, waiting items and known ids of the tenant before are gone, here and after a reset."""
+        self._written(tmp_path, tenant="a")
+        shop, ledger, adoption = start(tmp_path)
+        assert "a" == adoption.tenant
+        ledger.bind_tenant("b")
+        assert (0, [], []) == (shop.count, list(shop.orders), ledger.committed_request_ids)
+        ledger.begin("handle")
+        assert shop.orders.append("mine", id="1")
+        ledger.commit("r2")
+        ledger.close()
+        shop, _, adoption = start(tmp_path, tenant="b")
+        assert (0, ["mine"], ("r2",)) == (shop.count, list(shop.orders), adoption.last_request_ids)
+
+
+class TestALostJournal:
+    """Somebody shortens or clears the journal of a living process."""
+
+    def _shop(self, tmp_path, **options):
+        shop, ledger, _ = start(tmp_path, **options)
+        ledger.begin("handle")
+        shop.count = 7
+        shop.stock["a"] = 1
+        shop.orders.extend("ab")
+        ledger.commit("r1")
+        return shop, ledger
+
+    @pytest.mark.parametrize("harm", ["shorten", "remove", "replace"])
+    def test_one_unit_fails_and_everything_is_written_again_from_memory(self, tmp_path, harm):
+        """The commit that notices fails; what is still in memory is whole, and the next commit writes all of it."""
+        shop, ledger = self._shop(tmp_path)
+        path = tmp_path / "journal"
+        if harm == "shorten":
+            os.truncate(path, 50)
+        else:
+            path.unlink()
+            if harm == "replace":
+                path.write_bytes(b"somebody else's")
+        ledger.begin("handle")
+        shop.count = 8
+        with pytest.raises(CommitError, match=r"valid|shortened"):
+            ledger.commit("r2")
+        ledger.rollback()
+        assert (7, {"a": 1}, ["a", "b"]) == (shop.count, shop.stock, list(shop.orders))
+        ledger.rollback()
+        ledger.begin("handle")
+        shop.count = 9
+        ledger.commit("r3")
+        ledger.close()
+        shop, _, adoption = start(tmp_path)
+        assert (9, {"a": 1}, ["a", "b"]) == (shop.count, shop.stock, list(shop.orders))
+        assert ("r1", "r3") == adoption.last_request_ids
+
+    def test_what_is_in_memory_no_longer_falls_back_to_the_defaults(self, tmp_path, heard):
+        """A failed unit had changed the object and the file is cut: that invocation fails, the log says it, the next one works."""
+        shop, ledger = self._shop(tmp_path, notices=heard)
+        ledger.begin("handle")
+        shop.stock = {"b" * 5000: 1}
+        ledger.commit("r2")
+        os.truncate(tmp_path / "journal", 50)
+        ledger.begin("handle")
+        shop.stock["a"] = 2
+        ledger.rollback()
+        ledger.begin("handle")
+        with pytest.raises(CommitError, match="shortened"):
+            shop.stock["a"]
+        ledger.rollback()
+        assert "back at their defaults" in heard.said[-1]
+        ledger.begin("handle")
+        assert (0, {}, ["a", "b"]) == (shop.count, shop.stock, list(shop.orders))
+        shop.count = 1
+        ledger.commit("r5")
+        ledger.close()
+        shop, _, _ = start(tmp_path)
+        assert (1, {}, ["a", "b"]) == (shop.count, shop.stock, list(shop.orders))
+
 
 class TestFlushes:
     def test_a_flush_and_its_slots_commit_together(self, tmp_path):
@@ -367,7 +444,7 @@ class TestFlushes:
             assert shop.orders.append(id, id=id)
         ledger.flush_due()
         ledger.commit()
-        ledger._rewrite()
+        ledger._committing.rewrite(ledger._buffers)
         ledger.close()
         shop, _, _ = start(tmp_path)
         assert [False] * 4 == [shop.orders.append(id, id=id) for id in "abcd"]
@@ -505,7 +582,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def settle(self):
-        self.ledger._rewrite()
+        self.ledger._committing.rewrite(self.ledger._buffers)
         self.ledger.settle()
 
     @rule()

@@ -16,9 +16,14 @@ from warmstate._typing import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "loads", "quoted"]
+
+
+quoted: Callable[[str], str] = _json.encode_basestring
+"""A text as JSON writes it."""
 
 
 class _Scanner:
@@ -43,8 +48,11 @@ def dumps(value: object) -> bytes:
         ValueError: It contains itself, or a whole number of more than 4,300 digits.
         RecursionError: It is nested too deeply.
     """
-    if type(value) is str:
-        return _json.encode_basestring(value).encode("utf-8", "surrogatepass")
+    kind = type(value)
+    if kind is int:
+        return str(value).encode()
+    if kind is str:
+        return quoted(value).encode("utf-8", "surrogatepass")  # type: ignore[arg-type]  # told by `kind`
     return "".join(_encoder()(value, 0)).encode("utf-8", "surrogatepass")
 
 

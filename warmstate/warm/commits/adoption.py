@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from warmstate.errors import CodecError
 from warmstate.warm.codecs.codec import codec_from_shape
-from warmstate.warm.commits.commit_log import Past, Unreadable
-from warmstate.warm.commits.committed import cut, digest_of, is_fixed
+from warmstate.warm.commits.committed import cut
+from warmstate.warm.commits.past import Past, Unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from warmstate.warm.codecs.codec import Codec
     from warmstate.warm.commits.backend import CommitBackend
     from warmstate.warm.commits.commit_log import Segment
     from warmstate.warm.commits.committed import Cell
+    from warmstate.warm.commits.committing import Committing
     from warmstate.warm.commits.unit import Ledger
     from warmstate.warm.tails.buffer import Buffer
 
@@ -55,14 +57,9 @@ class Adoption:
         return f"<Adoption {'of all' if self.adopted else f'of nothing: {self.dropped_reason}'}>"
 
 
-def adopt(
-    ledger: Ledger,
-    backend: CommitBackend,
-    cells: dict[str, Cell],
-    buffers: dict[str, Buffer[Any]],
-    item_codecs: dict[str, Codec[Any]],
-) -> Adoption:
+def adopt(committing: Committing, ledger: Ledger, buffers: Sequence[Buffer[Any]]) -> Adoption:
     """Takes over what the backend holds, if all of it can be."""
+    backend = committing.backend
     past = Past()
     found = False
     try:
@@ -74,43 +71,30 @@ def adopt(
         if not found:
             return Adoption()
         _refuse_foreign(past, ledger)
-        values = {
-            name: _value(past, number, cells.get(name), ledger)
+        values = [
+            _value(past, number, committing.cells[name], ledger)
             for number, name in _numbers(past, "slot")
-            if number in past.values
+            if number in past.values and name in committing.cells  # else the class no longer has this slot
+        ]
+        tails = {
+            name: _items(past, number, committing.item_codecs.get(name)) for number, name in _numbers(past, "tail")
         }
-        tails = {name: _items(past, number, item_codecs.get(name)) for number, name in _numbers(past, "tail")}
     except (Unreadable, CodecError) as error:
         return _dropped(backend, str(error))
-    ledger.generation = past.generation + 1
-    ledger.requests = past.requests
+    committing.generation = past.generation + 1
+    committing.requests = dict.fromkeys(past.requests)
     ledger.tenant = past.tenant if ledger.tenant is None else ledger.tenant
-    ledger.table_is_written = past.table == [tuple(row) for row in ledger.table()]
-    held = ledger.handler.__dict__
-    for name in cells:
-        held.pop(name, None)
-    for name, read in values.items():
-        if read is None:
-            continue
-        cell, value, cell_place, lengths, digest = read
-        cell.value, cell.place, cell.lengths, cell.digest, cell.fixed = (
-            value,
-            cell_place,
-            lengths,
-            digest,
-            is_fixed(value),
-        )
-        if cell_place is None:
-            # A migrated value is committed with the first unit of work, in today's format.
-            held[name] = value
-            cell.reset()
-    for name, adopted in tails.items():
-        if adopted is not None and name in buffers:
+    committing.table_is_written = past.table == [tuple(row) for row in committing.table()]
+    for name in committing.cells:
+        ledger.handler.__dict__.pop(name, None)
+    for take_over in values:
+        take_over()
+    for buffer in buffers:
+        adopted = tails.get(buffer.tail.name)
+        if adopted is not None:
             segments, known = adopted
-            buffers[name].adopt(
-                [(items, segment.ids[segment.left :], segment.wall) for segment, items in segments], known
-            )
-            ledger.segments[name] = [segment for segment, _ in segments]
+            buffer.adopt([(items, segment.ids[segment.left :], segment.wall) for segment, items in segments], known)
+            committing.segments[buffer.tail.name] = [segment for segment, _ in segments]
     return Adoption(True, None, tuple(past.requests), past.tenant)
 
 
@@ -133,12 +117,9 @@ def _numbers(past: Past, kind: str) -> list[tuple[int, str]]:
     return [(number, row[0]) for number, row in enumerate(past.table) if row[1] == kind]
 
 
-def _value(
-    past: Past, number: int, cell: Cell | None, ledger: Ledger
-) -> tuple[Cell, Any, int | None, list[int], bytes] | None:
+def _value(past: Past, number: int, cell: Cell, ledger: Ledger) -> Callable[[], None]:
+    """What makes the committed value of one slot this process's, once all of them could be read."""
     name, _, schema, shape = past.table[number]
-    if cell is None:
-        return None  # the class no longer has this slot
     place, lengths, body = past.values[number]
     buffers = cut(body, lengths)
     where = f"{type(ledger.handler).__qualname__}.{name}"
@@ -148,9 +129,10 @@ def _value(
                 f"{where} had another type: raise its schema= and write a @{name}.migrate({schema}) method"
             )
         try:
-            return cell, cell.codec.decode(buffers), place, lengths, digest_of(buffers)
+            value = cell.codec.decode(buffers)
         except CodecError as error:
             raise Unreadable(f"{where} cannot be read ({error})") from None
+        return lambda: cell.adopt(value, buffers, place)
     method = cell.slot.migrations.get(schema)
     if method is None:
         raise Unreadable(
@@ -158,11 +140,11 @@ def _value(
         )
     old = codec_from_shape(shape).decode(buffers)
     try:
-        value = getattr(ledger.handler, method)(old)
-        cell.codec.encode(value)
+        migrated = getattr(ledger.handler, method)(old)
+        written = [bytes(buffer) for buffer in cell.codec.encode(migrated)]
     except Exception as error:
         raise Unreadable(f"{where}: {method} failed ({type(error).__name__}: {error})") from error
-    return cell, value, None, [], b""
+    return lambda: cell.adopt(migrated, written, None)
 
 
 def _items(

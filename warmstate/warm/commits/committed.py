@@ -4,7 +4,6 @@
 # What is read back can be anything, and checking it is the work of this module.
 from __future__ import annotations
 
-import _blake2
 import sys
 
 from warmstate.warm.slot import MISSING
@@ -18,9 +17,13 @@ if TYPE_CHECKING:
     from warmstate.warm.codecs.form import Buffer
     from warmstate.warm.slot import State
 
-__all__ = ["Cell", "digest_of", "is_fixed"]
+__all__ = ["EXACT", "LARGE", "Cell", "cut", "digest_of", "is_fixed"]
 
-_FIXED = frozenset((type(None), bool, int, float, complex, str, bytes))
+EXACT = frozenset((type(None), bool, int, str, bytes))
+"""Types of which equal values of one type are the same value: a digest has nothing to add. (0.0 and -0.0 are equal.)"""
+LARGE = 4096
+"""Bytes from which on a digest costs more than a write that it may save; below, the bytes themselves are kept instead of one."""
+_FIXED = EXACT | {float, complex}
 _FIXED_NAMES = frozenset(
     ("datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "decimal.Decimal", "uuid.UUID")
 )
@@ -33,9 +36,10 @@ class Cell:
     `value` is MISSING when the object in memory may have changed since, so that the next read decodes a new one.
     `place` is where the committed buffers lie, None while the default holds; `digest` is that of the buffers.
     `fixed` says that the value cannot change in place.
+    `unwritten` are the buffers of a value that was migrated: the first commit of this process writes them.
     """
 
-    __slots__ = ("codec", "digest", "fixed", "lengths", "number", "place", "slot", "value")
+    __slots__ = ("codec", "digest", "fixed", "lengths", "number", "place", "slot", "unwritten", "value")
 
     def __init__(self, number: int, slot: State[Any], codec: Codec[Any]) -> None:
         self.number = number
@@ -46,6 +50,7 @@ class Cell:
         self.lengths: list[int] = []
         self.digest = b""
         self.fixed = False
+        self.unwritten: list[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<Cell {self.slot.name}: {sum(self.lengths)} bytes>"
@@ -54,20 +59,48 @@ class Cell:
         """The value as of the last commit; the same object while nobody can have changed it."""
         if self.value is not MISSING:
             return self.value
-        if self.place is None:
+        if self.unwritten is not None:
+            value = self.codec.decode(self.unwritten)
+        elif self.place is None:
             value = self.slot.initial()
-            self.fixed = is_fixed(value)
-            if not self.fixed:
+            if not is_fixed(value):
                 # So that a default that was only read is not written. What cannot be written is said at the commit.
                 try:
                     self.digest = digest_of(self.codec.encode(value))
                 except ValueError:
                     self.digest = b""
         else:
-            value = self.codec.decode(cut(fetch(self.place, sum(self.lengths)), self.lengths))
-            self.fixed = is_fixed(value)
+            body = self.kept
+            value = self.codec.decode(cut(fetch(self.place, sum(self.lengths)) if body is None else body, self.lengths))
+        self.fixed = is_fixed(value)
         self.value = value
         return value
+
+    @property
+    def holds(self) -> bool:
+        """Whether another value than the default is committed."""
+        return self.place is not None or self.unwritten is not None
+
+    @property
+    def kept(self) -> bytes | None:
+        """The committed buffers in one run, where the digest of a small value consists of them."""
+        if not self.digest or sum(self.lengths) > LARGE:
+            return None
+        return self.digest[len(f"{self.lengths}") :]
+
+    def moved(self, place: int) -> None:
+        """The buffers lie there now."""
+        self.place = place
+        self.unwritten = None
+
+    def adopt(self, value: Any, buffers: Sequence[Buffer], place: int | None) -> None:
+        """An earlier process committed this value; without a place it was migrated since."""
+        self.value = value
+        self.place = place
+        self.lengths = list(map(len, buffers))
+        self.fixed = is_fixed(value)
+        self.digest = b"" if type(value) in EXACT else digest_of(buffers)
+        self.unwritten = None if place is not None else list(map(bytes, buffers))
 
     def reset(self) -> None:
         """Nothing is committed any more: the default holds."""
@@ -76,6 +109,7 @@ class Cell:
         self.lengths = []
         self.digest = b""
         self.fixed = False
+        self.unwritten = None
 
     def forget(self) -> None:
         """The object may have changed in a unit of work that failed: it is no longer the slot."""
@@ -96,9 +130,13 @@ def cut(body: bytes, lengths: Sequence[int]) -> list[memoryview]:
 
 def digest_of(buffers: Sequence[Buffer]) -> bytes:
     """Equal for equal buffers, and for no others."""
-    state = _blake2.blake2b(digest_size=16)
+    lengths = list(map(len, buffers))
+    if sum(lengths) <= LARGE:
+        return b"".join((f"{lengths}".encode(), *buffers))
+    from _blake2 import blake2b
+
+    state = blake2b(f"{lengths}".encode(), digest_size=16)
     for buffer in buffers:
-        state.update(len(buffer).to_bytes(8, "little"))
         state.update(buffer)
     return state.digest()
 

@@ -1,20 +1,15 @@
 """
 The journal: where commits to /tmp go, so that they outlive the process and nothing more.
 
-1. One commit is one record, written by one call, behind the last one. Space for it is reserved first, so the file is always a
-   whole number of blocks and has zeros behind the last record.
-2. Therefore a dying process leaves a record without its last bytes, followed by zeros: the torn end, which was never acknowledged
-   and is dropped. Anything else that does not fit is damage: then the whole journal is dropped, because an earlier commit in the place
-   of a later one would be a wrong value.
+1. One commit is one record, written by one call, behind the last one. Space for it is reserved first; how it lies there is in `framing`.
+2. A dying process leaves a torn end at most, which was never acknowledged and is dropped. If anything else does not fit, the whole
+   journal is dropped, because an earlier commit in the place of a later one would be a wrong value.
 3. Nothing syncs: what survives a reset is the kernel, and if the machine dies, /tmp dies with it.
 4. A record that could not be written whole is wiped before the next one. So the file never holds what was not acknowledged, but
    for a process that dies between its write and its answer.
 5. Records never change. Old ones go when the live ones are written to a new file that takes the old one's name.
 6. The directory is ours alone (mode 0700, held by a lock). A link, a pipe or another's file under our name is not followed, not
    read and not written to; the next new file takes its name.
-
-Layout, little endian: `MAGIC`, then records of length (4 bytes, never 0), check of the length (4), check of the body (4), body, `TRAILER`.
-Checks are CRC-32 and chained, each over the one before, so records cannot change places.
 """
 
 from __future__ import annotations
@@ -23,6 +18,7 @@ import os
 from binascii import crc32
 
 from warmstate.errors import CommitError
+from warmstate.warm.commits.framing import BLOCK, HEADER, MAGIC, TRAILER, Records, framed, read_bytes
 from warmstate.warm.spill.files import SYSTEM_FILES, Files
 
 TYPE_CHECKING = False
@@ -33,16 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal"]
 
-MAGIC = b"warmjnl1"
-TRAILER = b"done"
 LARGEST_RECORD = 2**32 - 1
 
-_HEADER = 12
-_BLOCK = 4096
-_GROWTH = 16 * _BLOCK
+_GROWTH = 16 * BLOCK
 """Bytes reserved at once, so that most commits are a single call, and the first ones fit on a disk that others have filled since."""
-_STRETCH = 4 * 1024 * 1024
-"""Bytes read at once: bounded memory for large records, few calls for many small ones."""
 _MOST_PARTS = 512
 """Parts given to one vectored write; the kernel takes 1,024."""
 _ZEROS = bytes(_GROWTH)
@@ -109,37 +99,17 @@ class Journal:
         if not self._open_existing():
             return
         try:
-            reader = _Reader(self._files, self._fd)
-            self._allocated = reader.size
-            if reader.size % _BLOCK or reader.take(0, len(MAGIC)) != MAGIC:
-                self.damaged = True
-                return
-            end, chain = len(MAGIC), crc32(MAGIC)
-            while True:
-                header = reader.take(end, _HEADER)
-                length = int.from_bytes(header[:4], "little")
-                begun = crc32(header[:4], chain)
-                if length == 0 or begun.to_bytes(4, "little") != header[4:8]:
-                    self._torn = _torn_header(reader, header, end)
-                    break
-                body = reader.take(end + _HEADER, length)
-                checked = crc32(body, begun)
-                after = end + _HEADER + length + len(TRAILER)
-                trailer = reader.take(after - len(TRAILER), len(TRAILER))
-                if trailer != TRAILER or checked.to_bytes(4, "little") != header[8:]:
-                    whole = after + _HEADER <= reader.size and not any(trailer) and reader.is_zero_from(after)
-                    self._torn = after - end if whole else -1
-                    break
-                yield end + _HEADER, body
-                end, chain = after, checked
+            records = Records(self._files, self._fd)
+            yield from records
         except OSError:
-            self._torn = -1
-            return
+            self.damaged = True
+        else:
+            self.damaged = records.damaged
+            self._end, self._chain, self._torn = records.end, records.chain, records.torn
+            self._allocated = records.size
         finally:
-            self.damaged = self.damaged or self._torn < 0
             if self.damaged:
                 self.close()
-        self._end, self._chain = end, chain
 
     def append(self, parts: Sequence[Part]) -> int:
         """
@@ -159,16 +129,16 @@ class Journal:
             self._check_in_place()
             if self._torn:
                 self._wipe()
-            whole = _HEADER + length + len(TRAILER)
-            self._reserve(self._end + whole + _HEADER)
-            framed, chain = _framed(parts, length, self._chain)
+            whole = HEADER + length + len(TRAILER)
+            self._reserve(self._end + whole + HEADER)
+            record, chain = framed(parts, length, self._chain)
             self._torn = whole
-            self._write(self._fd, framed, self._end)
+            self._write(self._fd, record, self._end)
         except OSError as error:
             self._try_wipe()
             raise self._failed(error) from error
         self._torn = 0
-        place = self._end + _HEADER
+        place = self._end + HEADER
         self._end, self._chain = self._end + whole, chain
         return place
 
@@ -180,7 +150,7 @@ class Journal:
             CommitError: They cannot be read.
         """
         try:
-            body = _read(self._files, self._fd, place, length)
+            body = read_bytes(self._files, self._fd, place, length)
         except OSError as error:
             raise self._failed(error, "read") from error
         if len(body) != length:
@@ -292,18 +262,22 @@ class Journal:
         try:
             self._files.allocate(self._fd, self._allocated, wanted - self._allocated)
         except OSError:
-            wanted = -(-needed // _BLOCK) * _BLOCK
+            wanted = -(-needed // BLOCK) * BLOCK
             self._files.allocate(self._fd, self._allocated, wanted - self._allocated)
         self._allocated = wanted
 
     def _wipe(self) -> None:
-        """Zeros over a record that is not whole: its end first and its header last, so that a kill in between leaves it torn."""
+        """Zeros over a record that is not whole, in an order that leaves a torn end wherever a kill interrupts it."""
         stop = min(self._end + self._torn, self._allocated)
-        body = min(self._end + _HEADER, stop)
+        body = min(self._end + HEADER, stop)
         trailer = max(stop - len(TRAILER), body)
-        self._zero(trailer, stop)
+        for place in range(
+            stop - 1, trailer - 1, -1
+        ):  # its last byte first: what is left is the beginning of a trailer
+            self._zero(place, place + 1)
         self._zero(body, trailer)
-        self._zero(self._end, body)
+        for place in (self._end + 8, self._end + 4, self._end):  # the check of the body, that of the length, the length
+            self._zero(place, min(place + 4, body))
         self._torn = 0
 
     def _zero(self, start: int, stop: int) -> None:
@@ -348,68 +322,6 @@ class Journal:
     @staticmethod
     def _identity(found: os.stat_result) -> tuple[int, int]:
         return found.st_dev, found.st_ino
-
-
-class _Reader:
-    """Reads a file in stretches, so that many small records cost few calls."""
-
-    __slots__ = ("_at", "_buffer", "_fd", "_files", "size")
-
-    def __init__(self, files: Files, fd: int) -> None:
-        self._files = files
-        self._fd = fd
-        self._buffer = b""
-        self._at = 0
-        self.size = files.fstat(fd).st_size
-
-    def take(self, offset: int, length: int) -> bytes:
-        """So many bytes from `offset`; fewer at the end of the file."""
-        start = offset - self._at
-        if start < 0 or start + length > len(self._buffer):
-            length = max(0, min(length, self.size - offset))
-            if length >= _STRETCH:
-                return _read(self._files, self._fd, offset, length)
-            self._at, start, self._buffer = offset, 0, _read(self._files, self._fd, offset, _STRETCH)
-        return self._buffer[start : start + length]
-
-    def is_zero_from(self, offset: int) -> bool:
-        """Whether nothing but zeros follows."""
-        while offset < self.size:
-            stretch = self.take(offset, min(_GROWTH, self.size - offset))
-            if not stretch or stretch.count(0) != len(stretch):
-                return False
-            offset += len(stretch)
-        return True
-
-
-def _read(files: Files, fd: int, offset: int, length: int) -> bytes:
-    parts: list[bytes] = []
-    while length > 0:
-        part = files.pread(fd, min(length, 1 << 30), offset)
-        if not part:
-            break
-        parts.append(part)
-        offset += len(part)
-        length -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _torn_header(reader: _Reader, header: bytes, end: int) -> int:
-    """How many bytes of a header were left torn: 0 for the clean end, -1 for damage."""
-    if len(header) == _HEADER and reader.is_zero_from(end):
-        return 0
-    # The kernel copies page by page, so a header is torn only where it crosses into the next one.
-    page = -end % _BLOCK
-    return _HEADER if 0 < page < _HEADER and reader.is_zero_from(end + page) else -1
-
-
-def _framed(parts: Sequence[Part], length: int, chain: int) -> tuple[list[Part], int]:
-    size = length.to_bytes(4, "little")
-    chain = crc32(size, chain)
-    header = size + chain.to_bytes(4, "little")
-    for part in parts:
-        chain = crc32(part, chain)
-    return [header + chain.to_bytes(4, "little"), *parts, TRAILER], chain
 
 
 def _is_ours(found: os.stat_result) -> bool:

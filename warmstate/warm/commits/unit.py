@@ -2,12 +2,12 @@
 Units of work: what one hook, one flush or one invocation does to slots and tails counts whole or not at all.
 
 1. A committed slot is in the handler's `__dict__` exactly while the open unit touches it. A commit compares what it finds there
-   with the last commit, writes what changed in one record, and takes it away again.
+   with the last commit, writes what changed in one record, and takes it away again (`committing`).
 2. Nothing in memory moves before the record is written. If that fails, the unit is still open and `rollback` is what remains.
-3. A flush within a unit is a savepoint: if it fails, its own changes go, and the unit goes on.
-4. What an earlier process committed is taken over whole or not at all.
+3. A flush within a unit is a savepoint: if it fails, its own changes go, and the unit goes on (`savepoints`).
+4. What an earlier process committed is taken over whole or not at all (`adoption`).
 5. What only commits need is imported in `open`, and only where something commits: a handler without committed slots or
-   tails starts without it. Later imports of the same names find them loaded.
+   tails starts without it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import _thread
 from warmstate.errors import CodecError, CommitError, LifecycleError
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
-from warmstate.warm.commits.memory_backend import MemoryBackend
 from warmstate.warm.slot import LEDGER_KEY, MISSING
 from warmstate.warm.tails.buffer import Buffer
-from warmstate.warm.tails.flushing import Flushing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,32 +29,16 @@ if TYPE_CHECKING:
     from warmstate.warm.codecs.codec import Codec
     from warmstate.warm.commits.adoption import Adoption
     from warmstate.warm.commits.backend import CommitBackend
-    from warmstate.warm.commits.commit_log import Segment
-    from warmstate.warm.commits.committed import Cell
+    from warmstate.warm.commits.committing import Committing
     from warmstate.warm.commits.residents import Residents
+    from warmstate.warm.commits.savepoints import Savepoint, Savepoints
     from warmstate.warm.declarations import Declarations
     from warmstate.warm.slot import State
     from warmstate.warm.spill.spill import Spill
+    from warmstate.warm.tails.flushing import Flushing
     from warmstate.warm.tails.tail import Tail
 
-__all__ = ["Ledger", "Savepoint"]
-
-_LARGE = 4096
-"""Bytes from which on a digest costs more than a write that it may save."""
-_SLOW_ENCODING = 0.005
-"""Seconds of encoding, for a value that had not changed, from which on the user is told once."""
-
-
-class Savepoint:
-    """What the open unit had touched when a flush within it began; `copies` are of what the flush may change in place."""
-
-    __slots__ = ("copies", "deleted", "marks", "values")
-
-    def __init__(self, values: dict[str, Any], deleted: set[str], marks: list[tuple[Buffer[Any], Any]]) -> None:
-        self.values = values
-        self.deleted = deleted
-        self.marks = marks
-        self.copies: dict[str, list[bytes]] = {}
+__all__ = ["Ledger"]
 
 
 class Ledger:
@@ -92,28 +74,23 @@ class Ledger:
     ) -> None:
         self.handler = handler
         self.declarations = declarations
-        self.backend: CommitBackend = MemoryBackend() if backend is None else backend
+        self.backend = backend
         self.clock = clock
         self.notices = Notices() if notices is None else notices
         self.identity = identity
         self.tenant = tenant
-        self.generation = 1
-        self.requests: list[str] = []
-        self.segments: dict[str, list[Segment]] = {}
-        self.table_is_written = False
-        self.commits = 0
         self.rollbacks = 0
         self.unit: str | None = None
         self._held: dict[str, Any] = handler.__dict__
         self._lock = _thread.RLock()
         self._loading = _thread.RLock()
-        self._cells: dict[str, Cell] = {}
-        self._item_codecs: dict[str, Codec[Any]] = {}
+        self._committing: Committing | None = None
         self._buffers: list[Buffer[Any]] = []
         self._deleted: set[str] = set()
-        self._savepoints: list[Savepoint] = []
-        self._flushing = Flushing(self, call)
-        self._is_worth_it: Callable[[int, Callable[[], int]], bool] | None = None
+        self._savepoints: Savepoints | None = None
+        self._call = call
+        self._flushing: Flushing | None = None
+        self._is_gone = False
         self._spill = spill
         self._budget = budget
         self._residents: Residents | None = None
@@ -122,7 +99,7 @@ class Ledger:
         self._held[LEDGER_KEY] = self
 
     def __repr__(self) -> str:
-        return f"<Ledger of {type(self.handler).__qualname__}: {self.commits} commits, {self.rollbacks} rollbacks>"
+        return f"<Ledger of {type(self.handler).__qualname__}, {self._committing}, {self.rollbacks} rollbacks>"
 
     # The life of a ledger.
 
@@ -137,30 +114,24 @@ class Ledger:
         """
         if not self.declarations.commits:
             return None
+        if self.backend is None:
+            from warmstate.warm.commits.memory_backend import MemoryBackend
+
+            self.backend = MemoryBackend()
         # All that a commit needs is loaded here: it must not fail for want of a file descriptor.
         from warmstate.warm.commits.adoption import adopt
-        from warmstate.warm.commits.committed import Cell
-        from warmstate.warm.commits.compaction import is_worth_it
+        from warmstate.warm.commits.committing import Committing
 
-        self._is_worth_it = is_worth_it
-
-        for slot in self.declarations.slots.values():
-            if slot.commits:
-                self._cells[slot.name] = Cell(len(self._cells), slot, self.codec_of(slot.name))
-        for tail in self.declarations.tails.values():
-            if tail.commits:
-                self._item_codecs[tail.name] = self.codec_of(tail.name, items=True)
-                self.segments[tail.name] = []
-        adoption = adopt(
-            self, self.backend, self._cells, {buffer.tail.name: buffer for buffer in self._buffers}, self._item_codecs
-        )
+        self._committing = Committing(self, self.backend)
+        adoption = adopt(self._committing, self, self._buffers)
         if adoption.dropped_reason is not None:
             self.notices.warning(f"What an earlier process committed is not taken over: {adoption.dropped_reason}.")
         return adoption
 
     def close(self) -> None:
         """Lets go of files; what was committed stays."""
-        self.backend.close()
+        if self.backend is not None:
+            self.backend.close()
         if self._residents is not None:
             self._residents.close()
 
@@ -169,22 +140,27 @@ class Ledger:
         with self._lock:
             if self.tenant is not None and tenant != self.tenant:
                 self.notices.warning("What another tenant's invocations left is dropped.")
-                self.drop()
+                self._drop()
             self.tenant = tenant
 
-    def drop(self) -> None:
+    def _drop(self) -> None:
         """Nothing is committed any more: slots go back to their defaults, committed tails are empty."""
-        for name, cell in self._cells.items():
-            self._held.pop(name, None)
-            cell.reset()
-        for buffer in self._buffers:
-            if buffer.tail.commits:
-                fresh = self._make_buffer(buffer.tail)
-                self._buffers[self._buffers.index(buffer)] = fresh
-                self.segments[buffer.tail.name] = []
+        self._drop_slots()
+        committing = self._committing
+        for place, buffer in enumerate(self._buffers):
+            if buffer.tail.commits and committing is not None:
+                self._held.pop(buffer.tail.name)
+                self._buffers[place] = self._make_buffer(buffer.tail)
+                committing.segments[buffer.tail.name] = []
+        if committing is not None:
+            committing.requests = {}
+
+    def _drop_slots(self) -> None:
+        if self._committing is not None:
+            for name in self._committing.cells:
+                self._held.pop(name, None)
+            self._committing.reset_slots()
         self._deleted.clear()
-        self.requests = []
-        self.table_is_written = False
 
     # What slots and tails ask.
 
@@ -194,22 +170,33 @@ class Ledger:
         with self._loading:
             if name in self._held:
                 return self._held[name]
-            cell = self._cells.get(name)
-            if cell is None:
+            if not slot.commits:
                 value = MISSING if self._residents is None else self._residents.load(slot)
                 value = slot.initial() if value is MISSING else value
-            elif name in self._deleted:
-                value = slot.initial()
             else:
-                value = self._load_committed(cell)
+                value = self._load_committed(slot)
             self._held[name] = value
             return value
+
+    def _load_committed(self, slot: State[Any]) -> Any:
+        committing = self._committing
+        if committing is None or slot.name in self._deleted:
+            return slot.initial()
+        cell = committing.cells[slot.name]
+        value = MISSING if self._savepoints is None else self._savepoints.load(cell)
+        if value is not MISSING:
+            return value
+        try:
+            return cell.load(committing.backend.fetch)
+        except CommitError:
+            self._is_gone = committing.backend.lost
+            raise
 
     def delete(self, slot: State[Any]) -> None:
         """The slot returns to its default."""
         with self._loading:
             self._held.pop(slot.name, None)
-            if slot.name in self._cells:
+            if slot.commits:
                 self._deleted.add(slot.name)
             elif self._residents is not None:
                 self._residents.drop(slot.name)
@@ -221,9 +208,14 @@ class Ledger:
     # Units of work.
 
     @property
+    def generation(self) -> int:
+        """How many processes have committed to this state one after the other, this one included."""
+        return 1 if self._committing is None else self._committing.generation
+
+    @property
     def committed_request_ids(self) -> list[str]:
         """The last requests whose work is in a commit, oldest first."""
-        return list(self.requests)
+        return [] if self._committing is None else list(self._committing.requests)
 
     def begin(self, unit: str) -> None:
         """
@@ -253,42 +245,46 @@ class Ledger:
         with self._lock:
             if self._savepoints:
                 raise LifecycleError("a commit within a flush: a flush commits with the unit of work around it")
-            if not self._deleted and self._held.keys().isdisjoint(self._cells) and not self._buffers_changed():
+            committing = self._committing
+            if committing is None:
                 if before is not None:
                     before()
-                self.unit = None
-                return
-            entries: list[Any] = []
-            parts: list[Any] = []
-            changed: list[tuple[Cell, Any, list[int], bytes]] = []
-            for name, cell in self._cells.items():
-                if name in self._held:
-                    self._stage(cell, self._held[name], entries, parts, changed)
-                elif name in self._deleted and cell.place is not None:
-                    entries.append(["reset", cell.number])
-            added = self._stage_tails(entries, parts)
-            if before is not None:
-                before()
-            if entries:
-                self._write(request_id, entries, parts, changed, added)
-            self._apply(changed)
+            else:
+                held, deleted, buffers = self._held, self._deleted, self._buffers
+                staged = committing.stage(held, deleted, buffers)
+                if before is not None:
+                    before()
+                try:
+                    committing.write(staged, request_id, buffers)
+                except CommitError as error:
+                    self._is_gone = getattr(error, "is_final", False)
+                    raise
+                committing.apply(staged, held, deleted, buffers)
+            for buffer in self._buffers:
+                buffer.commit()
             self.unit = None
 
     def rollback(self) -> None:
         """Puts committed slots and tails back to the last commit and closes the unit; memory slots stay as they are."""
         with self._lock:
-            for name, cell in self._cells.items():
-                if self._held.pop(name, MISSING) is not MISSING:
-                    cell.forget()
-            for savepoint in self._savepoints:
-                for name in savepoint.values:
-                    self._cells[name].forget()
-            self._savepoints.clear()
+            if self._committing is not None:
+                for name, cell in self._committing.cells.items():
+                    if self._held.pop(name, MISSING) is not MISSING:
+                        cell.forget()
+            if self._savepoints is not None:
+                self._savepoints.abandon()
             self._deleted.clear()
             for buffer in self._buffers:
                 buffer.rollback()
             self.unit = None
             self.rollbacks += 1
+            if self._is_gone:
+                self._is_gone = False
+                self._drop_slots()
+                self.notices.error(
+                    "Another program took away what was committed, and it is no longer in memory: the slots of "
+                    f"{type(self.handler).__qualname__} are back at their defaults. Leave WARMSTATE_TMP/warmstate alone."
+                )
 
     def flush_due(
         self, *, deadline_left: float | None = None, thaw: Thaw | None = None, shutdown: bool = False
@@ -305,48 +301,31 @@ class Ledger:
             shutdown: Flush everything that waits, also what failed a moment ago.
         """
         if any(map(len, self._buffers)):
-            self._flushing.due(self._buffers, deadline_left, shutdown=shutdown)
+            self._the_flushing().due(self._buffers, deadline_left, shutdown=shutdown)
 
     def savepoint(self) -> Savepoint:
         """Begins a flush: from here on its changes can be taken back alone."""
-        touched = {name: self._held.pop(name) for name in self._cells if name in self._held}
-        savepoint = Savepoint(touched, set(self._deleted), [(buffer, buffer.mark()) for buffer in self._buffers])
-        self._deleted.difference_update(touched)
-        self._savepoints.append(savepoint)
-        return savepoint
+        if self._savepoints is None:
+            from warmstate.warm.commits.savepoints import Savepoints
+
+            self._savepoints = Savepoints(self._held, self._deleted, self._committing)
+        return self._savepoints.begin(self._buffers)
 
     def release(self, savepoint: Savepoint) -> None:
         """The flush went well: its changes are the unit's."""
-        self._savepoints.remove(savepoint)
-        for name, value in savepoint.values.items():
-            if name not in self._deleted:
-                self._held.setdefault(name, value)
+        assert self._savepoints is not None
+        self._savepoints.release(savepoint)
 
     def rewind(self, savepoint: Savepoint) -> None:
         """The flush failed: its changes go, the unit's stay."""
-        self._savepoints.remove(savepoint)
-        for name, cell in self._cells.items():
-            if self._held.pop(name, MISSING) is not MISSING and name not in savepoint.values:
-                cell.forget()
-        for name, copy in savepoint.copies.items():
-            value = self._cells[name].codec.decode(copy)
-            for outer in (savepoint, *self._savepoints):
-                if name in outer.values:
-                    outer.values[name] = value
-        self._held.update(savepoint.values)
-        self._deleted = savepoint.deleted - savepoint.values.keys()
-        for buffer, mark in savepoint.marks:
-            buffer.rewind(mark)
+        assert self._savepoints is not None
+        self._savepoints.rewind(savepoint)
 
     def settle(self) -> None:
         """After the answer: rewrites a journal that is mostly outdated, and spills what is over the budget. Never raises for disks."""
         with self._lock:
-            outdated = self._is_worth_it
-            if outdated is not None and self.unit is None and outdated(self.backend.size, self._live_bytes):
-                try:
-                    self._rewrite()
-                except CommitError as error:
-                    self.notices.once("compaction", f"The journal keeps outdated commits for now: {error}")
+            if self._committing is not None and self.unit is None:
+                self._committing.compact(self._buffers)
             if self._residents is None and self._spill is not None and self._budget is not None:
                 from warmstate.warm.commits.residents import Residents  # after the first answer: nobody waits for it
 
@@ -356,43 +335,9 @@ class Ledger:
 
     def info(self) -> dict[str, object]:
         """What is warm, as plain values: slots, tails, the journal. Never a value itself."""
-        slots: dict[str, object] = {}
-        for name, slot in self.declarations.slots.items():
-            cell = self._cells.get(name)
-            away = self._residents is not None and self._residents.holds(name)
-            slots[name] = {
-                "survives": slot.survives,
-                "schema": slot.schema,
-                "pinned": slot.pin,
-                "secret": slot.secret,
-                "touched": name in self._held,
-                "spilled": away,
-                "committed_bytes": None if cell is None else sum(cell.lengths) if cell.place is not None else 0,
-            }
-        tails: dict[str, object] = {
-            buffer.tail.name: {
-                "survives": buffer.tail.survives,
-                "items": len(buffer),
-                "bytes": buffer.nbytes,
-                "age": round(buffer.age(), 3),
-                "max_items": buffer.tail.max_items,
-                "max_bytes": buffer.max_bytes,
-                "max_age": buffer.tail.max_age,
-                "flushes": buffer.flushes,
-                "failures_in_a_row": buffer.failures,
-                "spilled_items": buffer.away,
-            }
-            for buffer in self._buffers
-        }
-        return {
-            "slots": slots,
-            "tails": tails,
-            "generation": self.generation,
-            "commits": self.commits,
-            "rollbacks": self.rollbacks,
-            "journal_bytes": self.backend.size,
-            "live_bytes": self._live_bytes(),
-        }
+        from warmstate.warm.commits.inventory import inventory
+
+        return inventory(self, self._buffers, self._committing, self._residents)
 
     # How it is done.
 
@@ -409,180 +354,20 @@ class Ledger:
         except (Unresolved, CodecError) as error:
             raise CodecError(f"{owner.__qualname__}.{name} cannot be written: {error}") from None
 
-    def table(self) -> list[list[Any]]:
-        """Everything committed, in the order that numbers in records mean: slots first, then tails."""
-        slots = [[name, "slot", cell.slot.schema, cell.codec.shape] for name, cell in self._cells.items()]
-        return slots + [[name, "tail", 1, codec.shape] for name, codec in self._item_codecs.items()]
-
-    def encode_cell(self, cell: Cell, value: Any) -> list[Any]:
-        """A slot's value as buffers, with the slot's name in every error."""
-        try:
-            return cell.codec.encode(value)
-        except CodecError as error:
-            where = f"{type(self.handler).__qualname__}.{cell.slot.name}"
-            raise CodecError(f"{where} cannot be committed: {str(error).partition(': ')[2]}", error.path) from None
-
     def _make_buffer(self, tail: Tail[Any]) -> Buffer[Any]:
         early = self._held.get(tail.name)
-        buffer: Buffer[Any] = Buffer(tail, self.handler, clock=self.clock, flush=self._flushing.now)
+        buffer: Buffer[Any] = Buffer(tail, self.handler, clock=self.clock, flush=self._flush_now)
         if early is not None:
             buffer.extend(early)  # what the handler's __init__ appended
         self._held[tail.name] = buffer
         return buffer
 
-    def _load_committed(self, cell: Cell) -> Any:
-        from warmstate.warm.commits.committed import is_fixed
+    def _flush_now(self, buffer: Buffer[Any]) -> None:
+        self._the_flushing().now(buffer)
 
-        name = cell.slot.name
-        for savepoint in reversed(self._savepoints):
-            if name in savepoint.values:
-                value = savepoint.values[name]
-                top = self._savepoints[-1]
-                if name not in top.copies and not is_fixed(value):
-                    top.copies[name] = [bytes(buffer) for buffer in self.encode_cell(cell, value)]
-                return value
-        return cell.load(self._fetch)
+    def _the_flushing(self) -> Flushing:
+        if self._flushing is None:
+            from warmstate.warm.tails.flushing import Flushing
 
-    def _fetch(self, place: int, length: int) -> bytes:
-        return self.backend.fetch(place, length)
-
-    def _stage(self, cell: Cell, value: Any, entries: list[Any], parts: list[Any], changed: list[Any]) -> None:
-        if cell.fixed and value is cell.value and cell.slot.name not in self._deleted:
-            return
-        from warmstate.warm.commits.committed import digest_of, is_fixed
-
-        began = self.clock.monotonic()
-        buffers = self.encode_cell(cell, value)
-        # A large object that cannot change in place is another value by being another object: no digest has to tell.
-        large = sum(map(len, buffers)) > _LARGE
-        digest = b"" if large and is_fixed(value) else digest_of(buffers)
-        if digest and digest == cell.digest and cell.slot.name not in self._deleted:
-            took = self.clock.monotonic() - began
-            if took > _SLOW_ENCODING:
-                self.notices.once(
-                    f"slow-slot:{cell.slot.name}",
-                    f"{type(self.handler).__qualname__}.{cell.slot.name} was only read, and telling that it had not changed took "
-                    f"{took * 1000:.0f} ms: a slot of a type that cannot change in place (tuples, frozen classes) is compared at no cost; "
-                    "or split what changes from what does not.",
-                )
-            return
-        lengths = [len(buffer) for buffer in buffers]
-        entries.append(["set", cell.number, lengths])
-        parts.extend(buffers)
-        changed.append((cell, value, lengths, digest))
-
-    def _stage_tails(self, entries: list[Any], parts: list[Any]) -> list[tuple[Buffer[Any], Segment]]:
-        added: list[tuple[Buffer[Any], Segment]] = []
-        if not self._item_codecs:
-            return added
-        from warmstate.warm.commits.commit_log import Segment
-
-        for number, (name, codec) in enumerate(self._item_codecs.items(), len(self._cells)):
-            buffer = next(known for known in self._buffers if known.tail.name == name)
-            if not buffer.changed():
-                continue
-            items, ids, wall, leaving = buffer.staged()
-            if leaving:
-                entries.append(["leave", number, leaving])
-            skipped = buffer.skipped_ids()
-            if skipped:
-                entries.append(["known", number, skipped])
-            if not items:
-                continue
-            try:
-                buffers = codec.encode(items)
-            except CodecError as error:
-                where = f"{type(self.handler).__qualname__}.{name}"
-                raise CodecError(
-                    f"{where} holds an item that cannot be committed: {str(error).partition(': ')[2]}", error.path
-                ) from None
-            lengths = [len(part) for part in buffers]
-            has_ids = any(id is not None for id in ids)
-            entries.append(["append", number, len(items), ids if has_ids else None, wall, lengths])
-            parts.extend(buffers)
-            added.append((buffer, Segment(len(items), ids, wall, 0, lengths)))
-        return added
-
-    def _write(
-        self,
-        request_id: str,
-        entries: list[Any],
-        parts: list[Any],
-        changed: list[tuple[Cell, Any, list[int], bytes]],
-        added: list[tuple[Buffer[Any], Segment]],
-    ) -> None:
-        from warmstate.warm.commits.commit_log import REMEMBERED_REQUESTS, record
-
-        backend = self.backend
-        if backend.lost or not self.table_is_written:
-            self._rewrite()
-        written, offset = record(self.generation, request_id, self.tenant, entries, parts)
-        place = backend.append(written) + offset
-        places = {cell.number: lengths for cell, _, lengths, _ in changed}
-        segments = {id(segment): segment for _, segment in added}
-        queue = iter(segments.values())
-        for entry in entries:
-            if entry[0] == "set":
-                cell = next(known for known in self._cells.values() if known.number == entry[1])
-                cell.place, cell.lengths = place, places[entry[1]]
-                place += sum(cell.lengths)
-            elif entry[0] == "append":
-                segment = next(queue)
-                segment.place = place
-                place += sum(segment.lengths)
-        for buffer in self._buffers:
-            if buffer.tail.commits:
-                self._leave(buffer)
-        for buffer, segment in added:
-            self.segments[buffer.tail.name].append(segment)
-        if request_id:
-            self.requests = [*(known for known in self.requests if known != request_id), request_id][
-                -REMEMBERED_REQUESTS:
-            ]
-
-    def _leave(self, buffer: Buffer[Any]) -> None:
-        leaving = buffer.leaving
-        kept: list[Segment] = []
-        for segment in self.segments[buffer.tail.name]:
-            gone = min(leaving, segment.count - segment.left)
-            segment.left += gone
-            leaving -= gone
-            if segment.left < segment.count:
-                kept.append(segment)
-        self.segments[buffer.tail.name] = kept
-
-    def _apply(self, changed: list[tuple[Cell, Any, list[int], bytes]]) -> None:
-        if changed:
-            from warmstate.warm.commits.committed import is_fixed
-
-            for cell, value, _, digest in changed:
-                cell.value, cell.digest, cell.fixed = value, digest, is_fixed(value)
-        for name, cell in self._cells.items():
-            value = self._held.get(name, MISSING)
-            if value is not MISSING:
-                cell.value = value
-                # A thread may have put another object there meanwhile; that one goes with the next unit.
-                if self._held.get(name, MISSING) is value:
-                    del self._held[name]
-            elif name in self._deleted:
-                cell.reset()
-        self._deleted.clear()
-        for buffer in self._buffers:
-            buffer.commit()
-        if changed:
-            self.commits += 1
-
-    def _buffers_changed(self) -> bool:
-        return any(buffer.changed() for buffer in self._buffers)
-
-    def _live_bytes(self) -> int:
-        cells = sum(sum(cell.lengths) for cell in self._cells.values())
-        return cells + sum(sum(segment.lengths) for segments in self.segments.values() for segment in segments)
-
-    def _rewrite(self) -> None:
-        from warmstate.warm.commits.compaction import Live, rewrite
-
-        known = {buffer.tail.name: buffer.flushed_ids() for buffer in self._buffers if buffer.tail.commits}
-        live = Live(self.identity, self.generation, self.tenant, self.table(), self.requests, known)
-        rewrite(self.backend, live, self._cells, self.segments, self.encode_cell)
-        self.table_is_written = True
+            self._flushing = Flushing(self, self._call)
+        return self._flushing

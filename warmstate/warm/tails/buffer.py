@@ -324,6 +324,11 @@ class Buffer(Generic[T]):
         """The number of the first item held."""
         return self._base
 
+    def committed_items(self, start: int, count: int) -> list[Any]:
+        """So many of the items that were held at the last commit."""
+        with self._lock:
+            return self._present(start, start + count)
+
     def put_away(self, first: int, count: int, load: Callable[[], list[Any]]) -> None:
         """Replaces so many items from number `first` on by their place on a disk."""
         with self._lock:
