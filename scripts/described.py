@@ -36,7 +36,7 @@ _MADE_FOR_USERS = frozenset(
 _NOT_FOR_USERS = {
     "Buffer": {
         "adopt", "age", "batch", "changed", "commit", "finished", "first_number", "flushed_ids", "is_due", "is_waiting", "leaving",
-        "mark", "others_are_waiting", "present_range", "put_away", "rewind", "rollback", "skipped_ids", "staged",
+        "committed_items", "mark", "others_are_waiting", "present_range", "put_away", "rewind", "rollback", "skipped_ids", "staged",
     },
     "Context": {"read_caller"},
     "Environment": {"end", "remove", "serve", "start"},
