@@ -22,7 +22,7 @@ from warmstate import errors
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -114,10 +114,23 @@ def test_warmstate_commands_exist(path) -> None:
 
 @every_document
 def test_links_lead_somewhere(path) -> None:
-    """A relative link names a file of this repository."""
-    links = [link.partition("#")[0] for link in LINK.findall(path.read_text()) if "://" not in link]
+    """A relative link names a file of this repository, and a heading of it."""
+    lost = []
+    for link in LINK.findall(path.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            lost.append(link)
 
-    assert [] == [link for link in links if link and not (path.parent / link).exists()]
+    assert [] == lost
+
+
+def headings(document: Path) -> list[str]:
+    """The anchors of a document's headings, as they are made where it is shown."""
+    found = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found]
 
 
 class TestWhatTheCodeKnows:
