@@ -36,6 +36,8 @@ __all__ = ["FLUSH_EVERY", "Outcome", "play"]
 FLUSH_EVERY = (1, 5, 10, 60)
 REACH = 6
 """How many places a photo may be overtaken."""
+PATIENCE = 240
+"""Seconds for an invocation to end, on however busy a machine."""
 NOON = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.timezone.utc)
 
 
@@ -89,7 +91,7 @@ def play(  # where it runs, and what is to happen
         handler="examples.timelapse.handler.Timelapse",
         task_root=task_root,
         environment={"FLUSH_EVERY": str(every), "WIDTH": "320", "HEIGHT": "180", "MAX_AGE": "3600"} | environment,
-        timeout=60,
+        timeout=900,  # what is stopped must not time out: that is a SIGTERM, and SIGTERM flushes
         max_instances=2 if two else 1,
         strategy="round-robin" if two else "aws",
     )
@@ -169,7 +171,7 @@ class _Storm:
         while self._stopped:
             pid, worker = self._stopped.pop()
             _signal(pid, signal.SIGCONT)
-            worker.join(120)
+            worker.join(PATIENCE)
             assert not worker.is_alive(), "an instance that was continued does not end its invocation"
 
     def _kill(self, event: dict[str, object]) -> None:
@@ -193,7 +195,7 @@ class _Storm:
         worker, running = self._working(event)
         if running is not None:
             self._emulator.kill(running.instance)
-        worker.join(120)
+        worker.join(PATIENCE)
         if self._chance.random() < 0.5:
             self.invoke(event)
 
@@ -201,7 +203,7 @@ class _Storm:
         """Stops an instance in the middle of an invocation; another one goes on if the function may have one."""
         worker, running = self._working(event)
         if running is None or running.pid is None or not _signal(running.pid, signal.SIGSTOP):
-            worker.join(120)
+            worker.join(PATIENCE)
             return
         self.deeds.append("stop")
         self._stopped.append((running.pid, worker))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import io
 import os
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from examples.timelapse.bucket import DirectoryBucket
 from examples.timelapse.publish import KEY as VIDEO
@@ -21,6 +24,20 @@ DAY = int(os.environ.get("DAY", "86400"))
 BLOCKS = 12
 
 
+class Looped:
+    """The sky of a minute, over and over, each photo with its own number."""
+
+    def __init__(self) -> None:
+        self._sky = Sky(160, 96)
+        self._scenes = [self._sky.picture(number) for number in range(60)]
+
+    def photo(self, number: int) -> bytes:
+        pixels, file = self._scenes[number % 60].copy(), io.BytesIO()
+        pixels[-8:] = np.repeat(self._sky._bar_code(number), 8, axis=0)[..., None]
+        Image.fromarray(pixels).save(file, "JPEG", quality=92)
+        return file.getvalue()
+
+
 def key(number: int) -> str:
     return key_of(MIDNIGHT + datetime.timedelta(seconds=number))
 
@@ -30,7 +47,7 @@ def key(number: int) -> str:
 def test_a_day_costs_the_same_at_its_end(tmp_path, make_handler) -> None:
     """Time per photo and memory stay flat from the first hours to the last, and the day is one file with every photo once."""
     handler = make_handler(BUCKET=str(tmp_path), WIDTH="160", HEIGHT="96")
-    bucket, sky = DirectoryBucket(tmp_path), Sky(160, 96)
+    bucket, sky = DirectoryBucket(tmp_path), Looped()
     milliseconds, resident = [], []
     with Platform(handler) as platform:
         for block in range(BLOCKS):

@@ -15,6 +15,7 @@ from examples.timelapse.studio.verify import examine
 
 ROOT = Path(__file__).parents[3]
 PHOTOS = 45
+PATIENCE = 120_000  # ms, for a browser on a busy machine
 # Headless and as root; the rest keeps Chromium from talking to anybody but us.
 FLAGS = [
     "--no-sandbox",
@@ -113,21 +114,21 @@ def test_the_video_and_the_page_play_to_their_end(job, site, chromium) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE)
         try:
             page = browser.new_page()
+            page.set_default_timeout(PATIENCE)
             page.goto(f"{site}/player.html")
-            page.wait_for_function("document.querySelector('video').ended", timeout=60_000)
+            page.wait_for_function("document.querySelector('video').ended")
             live = page.evaluate("document.querySelector('video').webkitDecodedFrameCount")
             page.click("#file")
             page.wait_for_function(
                 "document.querySelector('video').src.endsWith('timelapse.mp4') && document.querySelector('video').ended",
-                timeout=60_000,
             )
             whole = page.evaluate("document.querySelector('video').webkitDecodedFrameCount")
             seconds = page.evaluate("document.querySelector('video').duration")
             page.evaluate("document.querySelector('video').currentTime = 0.8")
-            page.wait_for_function("!document.querySelector('video').seeking", timeout=30_000)
+            page.wait_for_function("!document.querySelector('video').seeking")
         finally:
             browser.close()
 

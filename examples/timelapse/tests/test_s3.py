@@ -18,6 +18,7 @@ import pytest
 from examples.timelapse import manifest as manifests
 from examples.timelapse.bucket import ABSENT, Conflict
 from examples.timelapse.s3 import S3Bucket
+from examples.timelapse.studio import seaweed as seaweed_module
 from examples.timelapse.studio.camera import s3_event
 from examples.timelapse.studio.seaweed import ACCESS, Seaweed
 from examples.timelapse.studio.sky import Sky
@@ -30,6 +31,26 @@ from .test_video import Editor, key, make_options
 
 pytestmark = pytest.mark.process
 ROOT = str(Path(__file__).parents[3])
+
+
+def test_server_finds_other_ports_when_one_is_taken(tmp_path, aws, monkeypatch):
+    """Between the look for a free port and its use anybody may take it; the server then starts on others."""
+    choices = []
+
+    def choose(count: int) -> list[int]:
+        choices.append(find_ports(count))
+        return [taken.getsockname()[1], *choices[-1][1:]] if len(choices) == 1 else choices[-1]
+
+    find_ports = seaweed_module._free_ports
+    monkeypatch.setattr(seaweed_module, "_free_ports", choose)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = Seaweed(find_weed(), tmp_path)
+    try:
+        server.make_bucket("tests")
+    finally:
+        server.stop()
+
+    assert 2 == len(choices)
 
 
 class Cutter:
