@@ -162,7 +162,11 @@ class TestWhatTheCodeKnows:
             if not (ROOT / name).exists() and not (text.parent / name).exists()
         }
 
+        fidelity = set(re.findall(r"`(test_\w+\.py)`", (ROOT / "docs" / "emulator.md").read_text()))
+        gone |= {name for name in fidelity if not (ROOT / "tests" / "emulator" / name).exists()}
+
         assert set() == gone
+        assert fidelity
 
     def test_every_event_of_the_emulator_is_explained(self) -> None:
         """Each type of event that the emulator notes stands in the reference."""
