@@ -1,9 +1,13 @@
 """Memory slots and tails over their budget wait in the spill, and come back equal."""
 
+import pytest
+
 from warmstate.handler import StatefulHandler
+from warmstate.warm.budget import MemoryBudget
 from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
 from warmstate.warm.spill.spill import Spill
+from warmstate.warm.store.store import StateStore
 from warmstate.warm.tails.tail import Tail, tail
 
 
@@ -22,7 +26,7 @@ def test_what_is_not_used_leaves_and_comes_back(tmp_path):
     """Over the budget the idle slot is spilled, used and pinned ones stay, `del` and a new value forget what is on the disk."""
     big = Big()
     spill = Spill(str(tmp_path), budget=10_000_000)
-    ledger = Ledger(big, Big.__warmstate__, spill=lambda: spill, budget=lambda: 300_000)
+    ledger = Ledger(big, Big.__warmstate__, spill=lambda: spill, budget=lambda: MemoryBudget(300_000))
     ledger.open()
     big.used, big.idle, big.pinned = bytes(200_000), [b"a" * 200_000, b"b"], bytes(100_000)
     for _ in range(40):
@@ -43,7 +47,7 @@ def test_a_tails_items_leave_and_are_flushed_in_order(tmp_path):
     """A tail over the budget is spilled in segments; what it cost is what was appended since."""
     big = Big()
     spill = Spill(str(tmp_path), budget=10_000_000)
-    ledger = Ledger(big, Big.__warmstate__, spill=lambda: spill, budget=lambda: 50_000)
+    ledger = Ledger(big, Big.__warmstate__, spill=lambda: spill, budget=lambda: MemoryBudget(50_000))
     ledger.open()
     items = [bytes([number]) * 20_000 for number in range(30)]
     for item in items:
@@ -55,3 +59,91 @@ def test_a_tails_items_leave_and_are_flushed_in_order(tmp_path):
     big.parts.flush()
     assert items == big.written
     spill.close()
+
+
+class Keeper(StatefulHandler):
+    """Has one of everything that takes memory."""
+
+    table: State[bytes] = state(default=b"")
+    model: State[bytes] = state(default=b"", pin=True)
+    page: State[list[bytes]] = state(factory=list, survives="reset")
+    parts: Tail[bytes] = tail(max_items=1000)
+
+    @parts.flush
+    def write(self, batch):
+        self.written = list(batch)
+
+
+def kept(tmp_path, total):
+    keeper = Keeper()
+    budget = MemoryBudget(total)
+    spill = Spill(str(tmp_path), budget=20_000_000)
+    ledger = Ledger(keeper, Keeper.__warmstate__, spill=lambda: spill, budget=lambda: budget)
+    ledger.open()
+    store = StateStore(memory_budget=budget, spill=spill)
+
+    def settle():
+        ledger.settle()
+        store.settle()
+        return budget.in_slots + store.nbytes
+
+    return keeper, ledger, store, budget, settle
+
+
+@pytest.mark.parametrize("first", ["store", "slots"])
+def test_slots_tails_and_the_store_share_one_budget(tmp_path, first):
+    """Whoever comes first may fill the budget alone; when both want it all, neither has more, and nothing is lost."""
+    keeper, _, store, budget, settle = kept(tmp_path, 1_000_000)
+    values = {f"key{number}": bytes([number]) * 10_000 for number in range(90)}
+    items = [bytes([number]) * 10_000 for number in range(80)]
+    for what in (first, "slots" if first == "store" else "store", "store"):
+        if what == "store":
+            store.update(values)
+        else:
+            keeper.table = bytes(100_000)
+            keeper.parts.extend(items)
+        for _ in range(20):
+            taken = settle()
+        assert taken <= 1_000_000
+        if what == first:
+            assert taken > 700_000
+    assert store.nbytes > 400_000
+    assert budget.in_slots >= 100_000
+    assert values == dict(store)
+    assert (items, bytes(100_000)) == (list(keeper.parts), keeper.table)
+    assert 0 == store.info()["evicted"]
+
+
+def test_the_store_gives_way_to_what_cannot_leave(tmp_path):
+    """A pinned slot of nine tenths of the budget leaves the store one; when it goes, the store has all of it again."""
+    keeper, _, store, _, settle = kept(tmp_path, 1_000_000)
+    values = {f"key{number}": bytes([number]) * 10_000 for number in range(60)}
+    store.update(values)
+    keeper.model = bytes(900_000)
+    for _ in range(20):
+        settle()
+    assert settle() <= 1_000_000
+    assert store.nbytes <= 100_000
+    del keeper.model
+    for _ in range(20):
+        settle()
+    store.update(values)
+    assert store.nbytes > 600_000
+    assert values == dict(store)
+
+
+def test_a_committed_slots_object_is_let_go_and_read_again(tmp_path):
+    """Its last commit is on the disk already, so it costs no memory between units of work when memory is short."""
+    keeper, ledger, store, budget, settle = kept(tmp_path, 300_000)
+    ledger.begin("handle")
+    keeper.page = [b"a" * 400_000]
+    ledger.commit()
+    for _ in range(20):
+        settle()
+    assert budget.in_slots < 10_000
+    store["key"] = bytes(250_000)
+    ledger.begin("handle")
+    assert [b"a" * 400_000] == keeper.page
+    size = ledger.backend.size
+    ledger.commit()
+    assert size == ledger.backend.size

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from warmstate.lifecycle.environment import Environment
     from warmstate.lifecycle.events import Thaw
     from warmstate.lifecycle.notices import Notices
+    from warmstate.warm.budget import MemoryBudget
     from warmstate.warm.commits.adoption import Adoption
     from warmstate.warm.commits.backend import CommitBackend
     from warmstate.warm.commits.unit import Ledger
@@ -44,6 +45,7 @@ class WarmParts:
     """
 
     __slots__ = (
+        "_budget",
         "_clock",
         "_code",
         "_directory",
@@ -75,6 +77,7 @@ class WarmParts:
         self._pool: ResourcePool | None = None
         self._store: StateStore | None = None
         self._spill: Spill | None = None
+        self._budget: MemoryBudget | None = None
         self._gate = _thread.allocate_lock()
         self._fenced = False
         self._tenant: str | None = None
@@ -111,7 +114,7 @@ class WarmParts:
             notices=self._notices,
             identity=self._identity(handler) if commits else "",
             spill=self._the_spill,
-            budget=self._memory_budget,
+            budget=self._memory,
             call=self._code.call,
         )
         self.has_tails = bool(declarations.tails)
@@ -288,7 +291,7 @@ class WarmParts:
         from warmstate.warm.store.store import StateStore
 
         self._store = store = StateStore(
-            memory_budget=self._memory_budget(), spill=self._the_spill(), clock=self._clock, notices=self._notices
+            memory_budget=self._memory(), spill=self._the_spill(), clock=self._clock, notices=self._notices
         )
         store.bind_tenant(self._tenant)
         return store
@@ -301,7 +304,15 @@ class WarmParts:
             self._spill = Spill(self._directory, budget=budget, clock=self._clock, notices=self._notices)
         return self._spill
 
-    def _memory_budget(self) -> int:
+    def _memory(self) -> MemoryBudget:
+        """The one budget that slots, tails and the store share."""
+        if self._budget is None:
+            from warmstate.warm.budget import MemoryBudget
+
+            self._budget = MemoryBudget(self._memory_bytes())
+        return self._budget
+
+    def _memory_bytes(self) -> int:
         assert self._handler is not None  # only the handler's own store asks
         wanted = self._handler.store_budget
         if isinstance(wanted, float):

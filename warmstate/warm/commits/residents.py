@@ -5,7 +5,7 @@ What stays resident: memory slots and tails within a budget of bytes; what is ov
 2. A slot is not watched when it is read. So over the budget, slots are first set aside, and only one that nobody asked for until the
    next settle is written, the largest first.
 3. Pinned, secret and small values stay, and so does what has no codec.
-4. Committed slots are not counted: between units of work their last commit can be read again.
+4. A committed slot's object is let go first: its last commit can be read again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from warmstate.warm.budget import MemoryBudget
     from warmstate.warm.codecs.codec import Codec
+    from warmstate.warm.commits.committed import Cell
     from warmstate.warm.commits.unit import Ledger
     from warmstate.warm.slot import State
     from warmstate.warm.spill.spill import Spill, Spilled
@@ -47,12 +49,13 @@ class Away:
 
 
 class Residents:
-    """The memory slots and tails of one ledger, within `budget` bytes."""
+    """The slots and tails of one ledger, within their part of `budget`; `cells` are its committed slots."""
 
     __slots__ = (
         "_aside",
         "_away",
         "_budget",
+        "_cells",
         "_codecs",
         "_ledger",
         "_open",
@@ -62,8 +65,11 @@ class Residents:
         "nbytes",
     )
 
-    def __init__(self, ledger: Ledger, spill: Callable[[], Spill | None], budget: Callable[[], int]) -> None:
+    def __init__(
+        self, ledger: Ledger, spill: Callable[[], Spill | None], budget: MemoryBudget, cells: Sequence[Cell]
+    ) -> None:
         self._ledger = ledger
+        self._cells = cells
         self._open = spill
         self._opened: Spill | None = None
         self._budget = budget
@@ -117,18 +123,25 @@ class Residents:
     def settle(self, buffers: Sequence[Buffer[Any]]) -> None:
         """Measures now and then, and spills what is over the budget."""
         self._settles += 1
-        if self._settles % _MEASURED_EACH and self.nbytes < self._budget() // 2:
+        budget = self._budget.for_slots
+        if self._settles % _MEASURED_EACH and self.nbytes < budget // 2:
             return
-        budget = self._budget()
         held = self._ledger.handler.__dict__
         for name in [name for name in (*self._aside, *self._away) if name in held]:
             self.drop(name)  # it was set anew
         self._drop_flushed()
         sizes = {name: size for name, size in self._sizes(held).items() if size >= _SMALL}
-        tails = {buffer.tail.name: self._tail_bytes(buffer) for buffer in buffers if not buffer.tail.commits}
-        self.nbytes = sum(sizes.values()) + sum(tails.values())
-        if self.nbytes <= budget:
-            return
+        tails = {buffer.tail.name: self._tail_bytes(buffer) for buffer in buffers}
+        self.nbytes = sum(sizes.values()) + sum(tails.values()) + self._committed_bytes(budget)
+        if self.nbytes > budget:
+            self._make_room(budget, sizes, tails, buffers)
+        self._budget.in_slots = self.nbytes
+        self._budget.store_is_short = False
+
+    def _make_room(
+        self, budget: int, sizes: dict[str, int], tails: dict[str, int], buffers: Sequence[Buffer[Any]]
+    ) -> None:
+        held = self._ledger.handler.__dict__
         if self._opened is None:
             self._opened = self._open()
         if self._opened is None:
@@ -143,7 +156,7 @@ class Residents:
             if name in held and self._may_go(name):
                 self._aside[name] = held.pop(name)
         for buffer in buffers:
-            if self.nbytes > budget and tails.get(buffer.tail.name, 0) >= _SMALL:
+            if self.nbytes > budget and tails[buffer.tail.name] >= _SMALL and not buffer.tail.commits:
                 self._put_items(buffer)
 
     def close(self) -> None:
@@ -158,6 +171,19 @@ class Residents:
             if value is not MISSING and not slot.commits:
                 sizes[name] = size_of(value) if slot.sizeof is None else slot.sizeof(value)
         return sizes
+
+    def _committed_bytes(self, budget: int) -> int:
+        """What the objects of committed slots take; those that take more than the budget leaves are let go, pinned ones are not."""
+        kept = 0
+        for cell in self._cells:
+            if cell.value is MISSING or sum(cell.lengths) < _SMALL:
+                continue
+            size = size_of(cell.value) if cell.slot.sizeof is None else cell.slot.sizeof(cell.value)
+            if kept + size > budget and cell.place is not None and not cell.slot.pin:
+                cell.value = MISSING
+            else:
+                kept += size
+        return kept
 
     def _tail_bytes(self, buffer: Buffer[Any]) -> int:
         return sum(map(size_of, buffer.present_range()[1]))

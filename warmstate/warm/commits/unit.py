@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from warmstate.lifecycle.events import Thaw
+    from warmstate.warm.budget import MemoryBudget
     from warmstate.warm.codecs.codec import Codec
     from warmstate.warm.commits.adoption import Adoption
     from warmstate.warm.commits.backend import CommitBackend
@@ -55,7 +56,7 @@ class Ledger:
         identity: What wrote the state: code of another identity never takes it over.
         tenant: Whose state this is, where tenants are kept apart.
         call: Runs a flush method; the instance's runs coroutines too.
-        budget: Tells the bytes that memory slots and tails may keep resident now, where there is a spill.
+        budget: Makes the budget of memory that slots and tails share with the store; None for no bound.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Ledger:
         identity: str = "",
         tenant: str | None = None,
         call: Callable[..., Any] | None = None,
-        budget: Callable[[], int] | None = None,
+        budget: Callable[[], MemoryBudget] | None = None,
     ) -> None:
         self.handler = handler
         self.declarations = declarations
@@ -329,7 +330,8 @@ class Ledger:
             if self._residents is None and self._spill is not None and self._budget is not None:
                 from warmstate.warm.commits.residents import Residents  # after the first answer: nobody waits for it
 
-                self._residents = Residents(self, self._spill, self._budget)
+                cells = () if self._committing is None else tuple(self._committing.cells.values())
+                self._residents = Residents(self, self._spill, self._budget(), cells)
             if self._residents is not None:
                 self._residents.settle(self._buffers)
 

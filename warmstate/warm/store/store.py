@@ -16,6 +16,7 @@ from time import monotonic
 from warmstate.errors import LifecycleError, TenantMismatch
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
+from warmstate.warm.budget import MemoryBudget
 from warmstate.warm.sizes import size_of
 from warmstate.warm.store.entries import Space, name_of
 from warmstate.warm.store.flights import Flights
@@ -45,7 +46,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
     Safe under threads: each operation on a key happens at one moment.
 
     Args:
-        memory_budget: Bytes that values, keys and bookkeeping may take in memory.
+        memory_budget: Bytes that values, keys and bookkeeping may take in memory; or a budget that others share.
         spill: Where the least recently used values go; None keeps everything in memory, and evicts.
         clock: Both its clocks are asked for expiry.
         notices: Hears once of each kind of trouble.
@@ -56,12 +57,13 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
     def __init__(
         self,
         *,
-        memory_budget: int,
+        memory_budget: int | MemoryBudget,
         spill: Spill | None = None,
         clock: Clock = SYSTEM_CLOCK,
         notices: Notices | None = None,
     ) -> None:
-        self._tiers = Tiers(memory_budget, spill, clock, Notices() if notices is None else notices)
+        shared = MemoryBudget(memory_budget) if isinstance(memory_budget, int) else memory_budget
+        self._tiers = Tiers(shared, spill, clock, Notices() if notices is None else notices)
         self._flights = Flights()
         self._spaces: dict[tuple[str | None, str], Space] = {}
         self._tokens = self._tiers.turn.tokens

@@ -1,8 +1,8 @@
 """
 The two tiers under the store: entries in memory up to one budget, the least recently used ones in /tmp up to another.
 
-1. `used` is what everything takes in memory by its own account, bookkeeping included; `limit` is the budget less what the
-   process was seen to use beyond that account.
+1. `used` is what everything takes in memory by its own account, bookkeeping included; `limit` is the budget less what slots and tails
+   take of it, and less what the process was seen to use beyond these accounts.
 2. Methods that change anything take the turn themselves, unless they stand under "with the turn".
 3. No fault of a disk leaves this module: a value that cannot be read back is a miss, counted, and never a wrong value.
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.notices import Notices
+    from warmstate.warm.budget import MemoryBudget
     from warmstate.warm.spill.spill import Spill
     from warmstate.warm.store.entries import Key, Space
 
@@ -52,6 +53,7 @@ class Tiers:
         "_garbage",
         "_guard",
         "_overflow",
+        "_share",
         "_shelves",
         "_taken_in",
         "budget",
@@ -64,8 +66,11 @@ class Tiers:
         "used",
     )
 
-    def __init__(self, budget: int, spill: Spill | None, clock: Clock, notices: Notices) -> None:
-        self.budget = self.limit = budget
+    def __init__(self, budget: MemoryBudget, spill: Spill | None, clock: Clock, notices: Notices) -> None:
+        self.budget = budget.total
+        self.limit = budget.for_store
+        self._share = budget
+        budget.in_store = lambda: self.used
         self.spill = spill
         self.used = 0
         self.tenant: str | None = None
@@ -212,6 +217,7 @@ class Tiers:
             return {
                 "memory_bytes": self.used,
                 "memory_budget": self.budget,
+                "memory_of_slots": self._share.in_slots,
                 "memory_debt": self._guard.debt,
                 "tmp": None if self.spill is None else self.spill.info(),
                 **self.counts,
@@ -292,11 +298,13 @@ class Tiers:
         if self._taken_in * _LOOK_SHARE > self.budget:
             self._look()
         if self.used > self.limit:
+            self._share.store_is_short = True
             self._overflow.shrink(self.limit - self.budget // _STEP_SHARE, key)
 
     def _look(self) -> None:
-        """Correct the limit by what the process really uses."""
-        debt = self._guard.look(self.used, self._taken_in)
+        """Correct the limit by what slots and tails take, and by what the process really uses."""
+        share = self._share
+        debt = self._guard.look(self.used + share.in_slots, self._taken_in)
         self._taken_in = 0
         unnoticed = max(_UNNOTICED, self.budget // _UNNOTICED_SHARE)
-        self.limit = max(self.budget // 4, self.budget - max(0, debt - unnoticed))
+        self.limit = min(share.for_store, max(self.budget // 4, self.budget - max(0, debt - unnoticed)))
