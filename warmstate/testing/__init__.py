@@ -9,14 +9,18 @@ The test kit: a Lambda platform in this process, with a clock that tests move by
             platform.reset()
             assert platform.invoke({}).json()["seen"] == 3
 
-The verbs are those of `warmstate.emulator.Emulator`, which does the same with real processes.
-With pytest the fixtures `warm` and `warm_context` are there without an import.
+`ProcessPlatform` has the same verbs and runs the real bootstrap in real processes.
+With pytest the fixtures `warm`, `warm_processes`, `warm_everywhere` and `warm_context` are there without an import.
 """
 
 from __future__ import annotations
 
 from warmstate.testing.clock import FakeClock
 from warmstate.testing.contexts import context
-from warmstate.testing.platform import Environment, Platform, Result
+from warmstate.testing.environment import Environment
+from warmstate.testing.platform import Platform
+from warmstate.testing.processes import ProcessPlatform
+from warmstate.testing.result import Result
+from warmstate.testing.timeline import Timeline
 
-__all__ = ["Environment", "FakeClock", "Platform", "Result", "context"]
+__all__ = ["Environment", "FakeClock", "Platform", "ProcessPlatform", "Result", "Timeline", "context"]

@@ -148,7 +148,7 @@ def parse_target(text: str, qualifier: str = "") -> FunctionTarget:
         ApiError: It is none of these, or names two different qualifiers.
     """
     parts = text.split(":")
-    if "function" in parts:
+    if "function" in parts[:-1]:
         at = parts.index("function")
         parts = parts[at + 1 :]
     elif len(parts) > 1 and re.fullmatch(r"\d{12}", parts[0]):
