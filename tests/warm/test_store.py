@@ -474,6 +474,38 @@ class TestPartitions:
 
 
 class TestThreads:
+    def test_reading_goes_on_while_others_are_measured_spilled_and_listed(self, tmp_path):
+        """A read needs no lock: it moves its key in the order of use while another thread walks that order."""
+        store = StateStore(memory_budget=64 * 1024, spill=Spill(str(tmp_path), budget=16 * MB))
+        values = {f"key-{number}": bytes([number]) * 3_000 for number in range(40)}
+        store.update(values)
+        wrong = []
+        switch = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+
+        def read(number):
+            try:
+                for _ in range(3_000):
+                    number = (number * 7 + 3) % 40
+                    if store[f"key-{number}"] != values[f"key-{number}"]:
+                        wrong.append(number)
+            except BaseException as error:
+                wrong.append(error)
+
+        readers = [threading.Thread(target=read, args=(number,)) for number in range(3)]
+        try:
+            for reader in readers:
+                reader.start()
+            while any(reader.is_alive() for reader in readers):
+                store.settle()
+                assert set(store.info()["keys"]) == set(values)
+        finally:
+            for reader in readers:
+                reader.join()
+            sys.setswitchinterval(switch)
+
+        assert wrong == []
+
     def test_reads_and_writes_of_one_key_are_whole(self, tmp_path):
         """Each thread sees its own last write or a later one of another, while values move between the tiers."""
         spill = Spill(str(tmp_path), budget=16 * MB)

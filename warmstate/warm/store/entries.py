@@ -26,6 +26,10 @@ _CLOCK_FAULT = 5.0
 """Seconds by which the wall clock may run backwards before what depends on it counts as over."""
 
 
+GONE: Any = object()
+"""Stands for a value that has left memory."""
+
+
 class Space:
     """A namespace of one tenant; being this object and no other is what gives access to its keys."""
 
@@ -63,7 +67,8 @@ class Entry:
     One key's value in memory (`spilled` is None), or the receipt for it.
 
     `size` is what the value takes in memory, `overhead` the key and the bookkeeping, both in bytes.
-    A resident entry without an end may be read without a lock, so its `value` changes in one step, and `expiry` never.
+    A resident entry without an end may be read without a lock, so its `value` changes in one step, and `expiry` never; while
+    the value is on the disk, it is GONE.
     """
 
     __slots__ = (
@@ -101,7 +106,7 @@ class Entry:
         self.spilled = spilled
         self.decode = decode
         self.mapped = mapped
-        self.value = None
+        self.value = GONE
 
     def arrive(self, value: object) -> None:
         """The value is in memory again."""

@@ -73,18 +73,19 @@ class Overflow:
             key, entry = shelf.oldest()
             if entry is None or (key != keep and tiers.ended(shelf, key, entry)):
                 continue
-            encoded = None if key == keep or tiers.spill is None else self._encoded(entry)
-            if encoded is None:
+            if key == keep or tiers.spill is None or entry.pinned or not entry.writable:
                 shelf.resident.move_to_end(key)
                 continue
-            shelf.remove(key)
+            shelf.remove(key)  # from here on no reader gets it, so nobody changes it while it is encoded
+            encoded = None if _is_held(entry) else self._encoded(entry)
+            if encoded is None:
+                shelf.add(key, entry)
+                continue
             freeing += entry.size - LEFT_BYTES
             victims.append((key, entry, encoded))
         return victims, looked
 
     def _encoded(self, entry: Entry) -> Encoded | None:
-        if entry.pinned or not entry.writable or _is_held(entry):
-            return None
         try:
             encoded = encode(entry.value)
         except Exception:  # noqa: BLE001 - a user's type may raise anything; its value stays in memory

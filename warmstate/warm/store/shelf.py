@@ -35,6 +35,9 @@ class Shelf:
     `resident` and `spilled` entries by key, least recently used first; `pinned_bytes` is what may not leave memory.
 
     `resident` may hold MARK as a key, which stands for no entry. `is_divided` says that some keys are in partitions.
+
+    Readers move keys within `resident` without having the turn, so it is never walked step by step: its order is taken in one
+    operation of the interpreter, or the first step is tried again.
     """
 
     __slots__ = ("is_divided", "pinned_bytes", "resident", "spilled", "timed")
@@ -89,7 +92,12 @@ class Shelf:
 
     def oldest(self) -> tuple[Key, Entry | None]:
         """The least recently used key in memory; MARK is taken away when it is that, and comes with None."""
-        key = next(iter(self.resident))
+        while True:
+            try:
+                key = next(iter(self.resident))
+                break
+            except RuntimeError:
+                pass  # a reader moved a key between the two steps
         if key is MARK:
             del self.resident[key]
             return key, None
@@ -103,7 +111,7 @@ class Shelf:
     def used_since_mark(self) -> list[Entry]:
         """The resident entries that were used since the mark, most recent first."""
         used: list[Entry] = []
-        for key in reversed(self.resident):
+        for key in [*reversed(self.resident)]:
             if key is MARK:
                 break
             used.append(self.resident[key])
@@ -125,9 +133,9 @@ class Shelf:
 
     def everything(self) -> Iterator[tuple[Key, Entry, str]]:
         """Each key with its entry and the name of its tier."""
-        for key, entry in self.resident.items():
+        for key in [*self.resident]:
             if key is not MARK:
-                yield key, entry, "memory"
+                yield key, self.resident[key], "memory"
         for key, entry in self.spilled.items():
             yield key, entry, "tmp"
 

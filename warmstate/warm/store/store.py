@@ -18,7 +18,7 @@ from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
 from warmstate.warm.budget import MemoryBudget
 from warmstate.warm.sizes import size_of
-from warmstate.warm.store.entries import Space, name_of
+from warmstate.warm.store.entries import GONE, Space, name_of
 from warmstate.warm.store.flights import Flights
 from warmstate.warm.store.tiers import MISSING, Tiers
 
@@ -78,10 +78,11 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
     def __getitem__(self, key: str) -> object:
         try:
             entry = self._resident[key]
-            if entry.expiry is None:
+            value = entry.value  # read first: at any later step another thread may spill it
+            if entry.expiry is None and value is not GONE:
                 self._touch(key)
                 entry.hits += 1
-                return entry.value
+                return value
         except KeyError:
             pass
         return self._fetch(key)
