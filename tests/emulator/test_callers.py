@@ -99,6 +99,37 @@ def test_errors_are_the_services_own(make, client, arguments, code):
     assert caught.value.response["Error"]["Message"]
 
 
+def test_throttling_has_the_services_shape(emulator, make, client):
+    """429 with Reason, Type, message and Retry-After, as boto3 raises it on AWS; nothing is run for it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    make(max_instances=1)
+    with ThreadPoolExecutor(1) as executor:
+        begun = emulator.events.last_id
+        running = executor.submit(emulator.invoke, "plain", {"sleep": 2})
+        emulator.events.wait("platform.start", after=begun)
+        with pytest.raises(client.exceptions.TooManyRequestsException) as caught:
+            client.invoke(FunctionName="plain")
+        assert running.result().function_error is None
+    refused = caught.value.response
+
+    assert refused["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert (refused["Type"], refused["message"]) == ("User", "Rate Exceeded.")
+    assert refused["ResponseMetadata"]["HTTPStatusCode"] == 429
+    assert refused["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "1"
+
+
+def test_queued_events_are_bounded(emulator, make, client, monkeypatch):
+    """A flood of asynchronous events is throttled before it fills this machine's memory."""
+    monkeypatch.setattr("warmstate.emulator.asynchronous.QUEUED_BYTES", 100_000)
+    make(max_instances=1)
+    payload = json.dumps({"sleep": 0.2, "pad": "x" * 40_000})
+    accepted = [client.invoke(FunctionName="plain", InvocationType="Event", Payload=payload) for _ in range(2)]
+    with pytest.raises(client.exceptions.TooManyRequestsException):
+        client.invoke(FunctionName="plain", InvocationType="Event", Payload=payload)
+    assert [answer["StatusCode"] for answer in accepted] == [202, 202]
+
+
 @pytest.mark.parametrize(
     "name", ["arn:aws:lambda:us-east-1:123456789012:function:plain:live", "plain:live", "123456789012:plain"]
 )
@@ -145,6 +176,22 @@ def test_stream_carries_pieces_and_the_end(make, client):
     assert b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1]) == b"ab"
     assert times[1] - times[0] > 0.1
     assert "REPORT" in base64.b64decode(events[-1]["InvokeComplete"]["LogResult"]).decode()
+
+
+def test_stream_is_slowed_down_as_on_lambda(make, client):
+    """With stream_limit the first 6 MB come at once, the rest at 2 MB a second; without, all at once."""
+    taken = {}
+    for limited in (True, False):
+        make("stream", client="streaming.py", stream_limit=limited)
+        client.invoke(FunctionName="stream", Payload=b'{"chunks": ["a"]}')
+        begun = time.monotonic()
+        event = json.dumps({"chunks": ["x" * 500_000], "times": 16})
+        answer = client.invoke_with_response_stream(FunctionName="stream", Payload=event)
+        size = sum(len(event["PayloadChunk"]["Payload"]) for event in answer["EventStream"] if "PayloadChunk" in event)
+        taken[limited] = time.monotonic() - begun
+        assert size == 8_000_000
+    assert taken[True] > 0.8  # 1.7 MB over the burst, at 2 MB a second
+    assert taken[False] < taken[True]
 
 
 def test_stream_that_fails_late_says_so(make, client):

@@ -1,11 +1,14 @@
 """The control API: the verbs over HTTP, the journal as a stream, one document that describes it all."""
 
 import json
+import sys
 
 import pytest
 import requests
 
-from warmstate.emulator.servers.control import BASE, ROUTES, find
+from tests.emulator.conftest import CLIENTS, TASK_ROOT
+from warmstate.emulator import Emulator, Function
+from warmstate.emulator.servers.routes import BASE, ROUTES, find
 from warmstate.wire.invoke_api import ApiError
 
 pytestmark = pytest.mark.process
@@ -31,6 +34,88 @@ def test_document_describes_every_route(api):
     assert document["openapi"].startswith("3.1")
     assert operations == {route.operation for route in ROUTES}
     assert document["components"]["schemas"]["Instance"]["properties"]["pid"] == {"type": ["integer", "null"]}
+
+
+def check(value, schema, document, where="answer"):
+    """Whether a value has the shape that the document promises: every field there, of its type, and no other."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        schema = schema["anyOf"][1 if value is None else 0]
+        check(value, schema, document, where)
+        return
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    python = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list}
+    fits = [kind for kind in kinds if (value is None if kind == "null" else isinstance(value, python[kind]))]
+    assert fits, f"{where} is {value!r}, not {kinds}"
+    assert not (isinstance(value, bool) and "boolean" not in kinds), where
+    for item in value if isinstance(value, list) else ():
+        check(item, schema["items"], document, f"{where}[]")
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        assert set(schema.get("required", [])) <= set(value), where
+        assert schema.get("additionalProperties", True) or set(value) <= set(known), where
+        for name, found in value.items():
+            if name in known:
+                check(found, known[name], document, f"{where}.{name}")
+
+
+def test_every_operation_answers_as_the_document_says(emulator, make, api):
+    """A walk over the document: each operation is called, and its answer has the promised shape; so have refusals."""
+    make()
+    emulator.invoke("plain", {"raise": "once"})
+    emulator.freeze(seconds=1)
+    document = api("GET", "/openapi.json").json()
+    last = {"{function}": "plain", "{request_id}": "last"}
+    walked = set()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            emulator.invoke("plain", {})
+            names = last | {"{instance}": emulator.ps("plain")[0].instance}
+            target = path
+            for name, value in names.items():
+                target = target.replace(name, value)
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+            sent = dict.fromkeys(body.get("properties", {}), 1)
+            content = operation["responses"]["200"]["content"]
+            with api(method.upper(), target, json=sent, stream="text/event-stream" in content) as answer:
+                kind = answer.headers["content-type"]
+                assert kind in content
+                if kind == "application/json" and answer.status_code == 200:
+                    check(answer.json(), content[kind]["schema"], document)
+                elif kind == "application/json":
+                    assert operation["operationId"] == "state", answer.text  # this runtime writes nothing about itself
+            with api("PATCH", target) as refused:
+                refusal = operation["responses"]["default"]["content"]["application/json"]["schema"]
+                assert refused.status_code == 405
+                check(refused.json(), refusal, document)
+            walked.add(operation["operationId"])
+    assert walked == {route.operation for route in ROUTES}
+    with api("GET", "/nothing/here") as unknown:
+        assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/json")
+        check(unknown.json(), {"$ref": "#/components/schemas/Error"}, document)
+
+
+def test_stream_ends_with_a_word(make):
+    """When the emulator ends, its listeners get the last events and a farewell, and nobody hangs."""
+    runtime = [sys.executable, str(CLIENTS / "plain.py")]
+    function = Function(name="plain", handler="x", task_root=TASK_ROOT, runtime=runtime)
+    emulator = Emulator(functions=[function])
+    with requests.get(f"{emulator.url}{BASE}/events/stream", stream=True, timeout=30) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == b"retry: 1000"
+        emulator.invoke("plain", {})
+        emulator.close()
+        words = [line for line in lines if line.startswith(b"event: ")]
+    assert words[-2:] == [b"event: warmstate.gone", b"event: bye"]
+
+
+def test_stream_of_an_emulator_before_begins_anew(emulator, make, api):
+    """An id beyond the newest event is that of an emulator before this one: everything is sent, not nothing."""
+    make()
+    emulator.invoke("plain", {})
+    with api("GET", "/events/stream", stream=True, headers={"Last-Event-ID": "99999999"}) as answer:
+        assert next(line for line in answer.iter_lines() if line.startswith(b"id: ")) == b"id: 1"
 
 
 def test_verbs(emulator, make, api):

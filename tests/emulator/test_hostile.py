@@ -192,6 +192,59 @@ def test_storm_of_hostile_requests(make, emulator, count, idle):
     assert emulator.events.of("warmstate.fault") == []
 
 
+def test_large_bodies_that_do_not_come_hold_no_memory(emulator, make):
+    """Two hundred clients that announce 6 MB, send a part of it and stop: memory stays, good clients are served."""
+    make()
+    assert request(emulator) == 200
+    port = int(emulator.url.rpartition(":")[2])
+    head = f"POST {INVOKE} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 6000000\r\n\r\n".encode()
+    before = family.memory_bytes(os.getpid())
+    clients, part = [], b"x" * 200_000
+    try:
+        for _ in range(200):
+            sock = socket.create_connection(("127.0.0.1", port))
+            sock.setblocking(False)
+            clients.append(sock)
+            try:
+                sock.send(head + part)
+            except OSError:
+                pass
+        assert request(emulator) == 200
+        assert request(emulator, body=b'"' + b"y" * 30_000 + b'"') == 200
+        assert family.memory_bytes(os.getpid()) - before < 16 << 20
+    finally:
+        for sock in clients:
+            sock.close()
+    assert request(emulator, body=b'"' + b"y" * 5_000_000 + b'"') == 200
+
+
+def test_large_bodies_come_one_after_the_other(emulator, make):
+    """Many honest large events at once all arrive, though there is not room for all of them at the same time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    make()
+    body = b'"' + b"y" * 3_000_000 + b'"'
+    with ThreadPoolExecutor(8) as executor:
+        found = list(executor.map(lambda _: request(emulator, body=body, X_Amz_Invocation_Type="DryRun"), range(16)))
+    assert found == [204] * 16
+
+
+def test_slow_bodies_give_way(emulator, make):
+    """Connections whose requests never complete do not keep a new client out, however many they are."""
+    make()
+    port = int(emulator.url.rpartition(":")[2])
+    head = f"POST {INVOKE} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 100\r\n\r\n{{".encode()
+    clients = []
+    try:
+        for _ in range(400):
+            clients.append(socket.create_connection(("127.0.0.1", port)))
+            clients[-1].sendall(head)
+        assert request(emulator) == 200
+    finally:
+        for sock in clients:
+            sock.close()
+
+
 def test_slow_heads_are_cut_off(make, emulator):
     """A client that never finishes its headers is closed after a few seconds."""
     make()

@@ -98,3 +98,37 @@ def test_without_namespaces_a_private_folder_serves(tmp_path):
         assert Path(folder, "mark").exists()
         emulator.spindown()
         assert not Path(folder).exists()
+
+
+OPEN = """
+import http.client, os, sys
+path = os.environ["WARMSTATE_TMP"] + "/gone"
+kept = open(path, "wb")
+kept.write(b"x" * (3 << 20)); kept.flush()
+os.link(path, path + "-too")
+with open(path + "-alone", "wb") as file: file.write(b"y" * (1 << 20))
+os.unlink(path); os.unlink(path + "-too")
+os.link(path + "-alone", path + "-again")
+connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+while True:
+    connection.request("GET", "/2018-06-01/runtime/invocation/next")
+    answer = connection.getresponse(); answer.read()
+    path = "/2018-06-01/runtime/invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response"
+    connection.request("POST", path, "1")
+    connection.getresponse().read()
+"""
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_tmp_is_measured_as_the_kernel_does(isolate):
+    """Deleted files that are still open take their room, and a file with two names takes it once."""
+    function = Function(
+        name="open", handler="x", task_root=str(CLIENTS), runtime=[sys.executable, "-c", OPEN], tmp_mb=8
+    )
+    with Emulator(isolate=isolate, functions=[function]) as emulator:
+        emulator.invoke("open", {})
+        instance = emulator.ps()[0]
+        assert 4 << 20 <= instance.tmp_bytes < 4.5 * (1 << 20)
+        assert instance.tmp_limit == 8 << 20
+        emulator.reset()
+        assert 1 << 20 <= emulator.ps()[0].tmp_bytes < 1.5 * (1 << 20)

@@ -14,6 +14,18 @@ from warmstate.wire.invoke_api import ApiError
 
 pytestmark = pytest.mark.process
 
+ONCE = """
+import http.client, os, sys
+connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+while True:
+    connection.request("GET", "/2018-06-01/runtime/invocation/next")
+    answer = connection.getresponse(); answer.read()
+    WORK
+    path = "/2018-06-01/runtime/invocation/" + answer.headers["Lambda-Runtime-Aws-Request-Id"] + "/response"
+    connection.request("POST", path, "1")
+    connection.getresponse().read()
+"""
+
 
 def test_first_start_is_cold_then_warm(emulator, make):
     """The first invocation of an environment is cold, the next finds the same process."""
@@ -92,6 +104,25 @@ def test_memory_over_the_limit_kills(emulator, make):
     assert "signal: killed" in failed.json()["errorMessage"]
     assert failed.max_memory_mb == 64
     assert emulator.invoke("plain", {}).start == "reset"
+
+
+@pytest.mark.parametrize("child", [False, True])
+def test_short_burst_over_the_limit_kills(emulator, make, child):
+    """Memory that is given back before anybody looks was held nevertheless: the kernel remembers, and so do we."""
+    burst = "import time; kept = bytearray(200 << 20); time.sleep(0.3)" if child else "bytearray(200 << 20)"
+    code = f"import subprocess; subprocess.run([sys.executable, '-c', {burst!r}])" if child else burst
+    make("burst", runtime=[sys.executable, "-c", ONCE.replace("WORK", code)], memory_mb=64)
+    failed = emulator.invoke("burst", {})
+
+    assert failed.error_type == "Runtime.ExitError"
+    assert failed.json()["errorMessage"].endswith("Runtime exited with error: signal: killed")
+    assert failed.max_memory_mb == 64
+
+
+def test_reported_memory_is_the_peak(emulator, make):
+    """REPORT has the most that the process ever held, though it has given most of it back."""
+    make("burst", runtime=[sys.executable, "-c", ONCE.replace("WORK", "bytearray(100 << 20)")], memory_mb=512)
+    assert 100 <= emulator.invoke("burst", {}).max_memory_mb < 180
 
 
 def test_init_that_exits_is_tried_again_inside_the_invocation(emulator, make):
@@ -279,3 +310,25 @@ def test_variables_are_lambdas_and_nothing_else(emulator, make, monkeypatch):
     assert seen["AWS_LAMBDA_LOG_STREAM_NAME"].count("/") == 3
     assert seen["TZ"] == ":UTC"
     assert "AWS_EXECUTION_ENV" not in seen
+
+
+def test_event_that_waits_goes_to_the_new_function_or_nowhere(emulator, make):
+    """A replaced function's queue is the new one's; a removed function starts nothing any more."""
+    make(max_instances=1, environment={"VERSION": "1"})
+    begun = emulator.events.last_id
+    emulator.invoke("plain", {"sleep": 1}, type="Event")
+    emulator.events.wait("platform.start", after=begun)
+    waiting = emulator.invoke("plain", {"print": "the new one"}, type="Event")
+    make(max_instances=1, environment={"VERSION": "2"})
+    done = emulator.events.wait("warmstate.event", after=begun, requestId=waiting.request_id, timeout=30)
+    assert done.record["status"] == "success"
+
+    begun = emulator.events.last_id
+    emulator.invoke("plain", {"sleep": 1}, type="Event")
+    emulator.events.wait("platform.start", after=begun)
+    emulator.invoke("plain", {}, type="Event")
+    emulator.remove("plain")
+    after = emulator.events.last_id
+    emulator.events.wait("warmstate.event", after=begun, status="dropped", timeout=30)
+    assert [e for e in emulator.events.since(after) if e.type == "warmstate.instance"] == []
+    make()

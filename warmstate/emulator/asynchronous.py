@@ -7,10 +7,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.htm
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from warmstate.emulator.attempt import Attempt
-from warmstate.wire.invoke_api import ApiError
+from warmstate.wire.invoke_api import ApiError, throttled
 
 if TYPE_CHECKING:
     from warmstate.emulator.pool import Pool
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EventQueue"]
 
+THROTTLED: Final = 429
 THROTTLE_WAIT: Final = 0.1
 """First pause, in seconds, before a throttled event is tried again; doubles up to `THROTTLE_MOST`."""
 THROTTLE_MOST: Final = 5.0
+QUEUED_MOST: Final = 10_000
+QUEUED_BYTES: Final = 64 << 20
+"""Events, and bytes of them, that may wait; Lambda's queue has room for more than this machine."""
 EVENT_AGE: Final = 6 * 3600.0
 """Seconds after which an event that was never run is dropped."""
 
@@ -31,25 +35,41 @@ class EventQueue:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def put(self, pool: Pool, attempt: Attempt) -> None:
-        """Accept an event."""
+        """
+        Accept an event.
+
+        Raises:
+            ApiError: Too many are waiting.
+        """
+        size = len(attempt.payload)
+        if len(self._tasks) >= QUEUED_MOST or self._bytes + size > QUEUED_BYTES:
+            raise throttled("ConcurrentInvocationLimitExceeded")
+        self._bytes += size
         self._service.journal.add("warmstate.accepted", pool.function.name, requestId=attempt.request_id)
         task = asyncio.get_running_loop().create_task(self._run(pool, attempt))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def forget(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
+            self._bytes -= size
+
+        task.add_done_callback(forget)
 
     async def _run(self, pool: Pool, attempt: Attempt) -> None:
         delays = list(pool.function.retry_delays)
         tries = 0
         while True:
             tries += 1
-            if not await self._try(pool, attempt):
+            outcome = await self._try(pool, attempt)
+            if outcome == "dropped":
                 return
-            if not attempt.answer.result().error_type:
+            if outcome == "ran" and not attempt.answer.result().error_type:
                 self._note(pool, attempt, "success", tries)
                 return
             if not delays:
@@ -58,18 +78,21 @@ class EventQueue:
             await asyncio.sleep(delays.pop(0))
             attempt = again(attempt)
 
-    async def _try(self, pool: Pool, attempt: Attempt) -> bool:
-        """Run it once, waiting while the function is throttled; False when it is not to be run any more."""
+    async def _try(self, pool: Pool, attempt: Attempt) -> Literal["ran", "refused", "dropped"]:
+        """Run it once, waiting while the function is throttled; "dropped" when it is not to be run any more."""
         loop = asyncio.get_running_loop()
         end, pause = loop.time() + EVENT_AGE, THROTTLE_WAIT
         while True:
             try:
-                await self._service.run(pool, attempt)
-                return True
-            except ApiError:
-                if pool.closing or loop.time() > end:
+                # The function may have been replaced meanwhile: the new one takes what waits for it.
+                await self._service.run(self._service.pools.get(pool.function.name, pool), attempt)
+                return "ran"
+            except ApiError as error:
+                if error.status != THROTTLED:
+                    return "refused"
+                if pool.function.name not in self._service.pools or loop.time() > end:
                     self._note(pool, attempt, "dropped", 0)
-                    return False
+                    return "dropped"
             await asyncio.sleep(pause)
             pause = min(2 * pause, THROTTLE_MOST)
 

@@ -229,6 +229,7 @@ class Emulator:
             if pending:
                 self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.run_until_complete(asyncio.sleep(0))  # transports that were cut close their sockets now
         finally:
             self._loop.close()
 

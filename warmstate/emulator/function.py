@@ -119,6 +119,7 @@ class Function:
         retry_delays: Seconds before each further try of an asynchronous event.
         strategy: Which idle instance takes an event: "aws" the one used last, "round-robin" the one used longest ago, which
             shows hidden state early.
+        stream_limit: Whether streamed answers are slowed down to Lambda's 2 MB a second after the first 6 MB.
 
     Raises:
         ConfigurationError: A value that Lambda does not allow; the message says what it allows.
@@ -153,6 +154,7 @@ class Function:
     url_mode: Literal["BUFFERED", "RESPONSE_STREAM"] = "BUFFERED"
     retry_delays: Sequence[float] = (60.0, 120.0)
     strategy: Literal["aws", "round-robin"] = "aws"
+    stream_limit: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not os.path.isdir(self.task_root):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Journal"]
 
 KEPT: Final = 20_000
-"""Events kept in memory; a console that was away for longer starts at the oldest kept."""
+KEPT_BYTES: Final = 16 << 20
+"""Events, and bytes of the lines in them, kept in memory; a console that was away for longer starts at the oldest kept."""
 
 
 @attrs.frozen
@@ -60,7 +61,9 @@ class Journal:
     """
 
     def __init__(self, keep: int = KEPT, wall: Callable[[], float] = time.time) -> None:
-        self._events: collections.deque[Event] = collections.deque(maxlen=keep)
+        self._events: collections.deque[Event] = collections.deque()
+        self._keep = keep
+        self._bytes = 0
         self._count = 0
         self._wall = wall
         self._changed = threading.Condition(threading.RLock())
@@ -87,6 +90,9 @@ class Journal:
             self._count += 1
             event = Event(self._count, self._wall(), type, function, instance, record)
             self._events.append(event)
+            self._bytes += _weight(event)
+            while len(self._events) > self._keep or self._bytes > KEPT_BYTES:
+                self._bytes -= _weight(self._events.popleft())
             self._changed.notify_all()
         for listen in self._listeners:
             listen(event)
@@ -133,3 +139,8 @@ class Journal:
             self._listeners = [other for other in self._listeners if other is not listener]
 
         return stop
+
+
+def _weight(event: Event) -> int:
+    """What an event takes beyond its few fields: the line that a process wrote."""
+    return len(event.record.get("line", ""))

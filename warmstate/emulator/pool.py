@@ -85,6 +85,8 @@ class Pool:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         while True:
+            if self.closing:
+                raise Throttled(f"function {self.function.name} is being removed")
             found = self._pick(attempt)
             if found is not None:
                 found.take()

@@ -24,6 +24,11 @@ class Recorded:
     tenant_id: str | None
     outcome: dict[str, Any] | None = None
 
+    @property
+    def weight(self) -> int:
+        """Its bytes, as far as they count."""
+        return len(self.payload) + (0 if self.outcome is None else len(self.outcome["payload"]))
+
 
 class Recorder:
     """Keeps invocations until there are too many of them, or too many bytes."""
@@ -36,7 +41,19 @@ class Recorder:
         """Keep one more; the same request id again replaces the one before."""
         self._remove(recorded.request_id)
         self._kept[recorded.request_id] = recorded
-        self._bytes += len(recorded.payload)
+        self._bytes += recorded.weight
+        self._make_room()
+
+    def end(self, recorded: Recorded, outcome: dict[str, Any]) -> None:
+        """Keep how it ended as well."""
+        if self._kept.get(recorded.request_id) is recorded:
+            self._bytes -= recorded.weight
+            recorded.outcome = outcome
+            self._bytes += recorded.weight
+            self._make_room()
+        recorded.outcome = outcome
+
+    def _make_room(self) -> None:
         while len(self._kept) > KEPT or self._bytes > KEPT_BYTES:
             self._remove(next(iter(self._kept)))
 
@@ -52,4 +69,4 @@ class Recorder:
     def _remove(self, request_id: str) -> None:
         removed = self._kept.pop(request_id, None)
         if removed is not None:
-            self._bytes -= len(removed.payload)
+            self._bytes -= removed.weight

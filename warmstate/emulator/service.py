@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import itertools
 import json
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from warmstate.emulator.asynchronous import EventQueue
 from warmstate.emulator.attempt import Attempt
@@ -23,9 +24,13 @@ from warmstate.wire import invoke_api as wire
 if TYPE_CHECKING:
     from warmstate.emulator.function import Function
     from warmstate.emulator.journal import Journal
+    from warmstate.emulator.servers.front import Front
     from warmstate.wire.invoke_api import InvocationType
 
 __all__ = ["Service"]
+
+GOODBYE: Final = 0.5
+"""Seconds in which listeners may take the last events."""
 
 
 class Service:
@@ -42,6 +47,7 @@ class Service:
         self.token: str | None = None
         self._count = itertools.count(1)
         self._server: HttpServer | None = None
+        self._front: Front | None = None
         self._running: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -56,7 +62,7 @@ class Service:
         self = cls(journal)
         self.token = token
         await self.warden.start(isolate=isolate)
-        front = Front(self)
+        front = self._front = Front(self)
         self._server = HttpServer(front.serve, on_error=front.note_error)
         try:
             await self._server.start(host, port)
@@ -73,6 +79,9 @@ class Service:
         await self.events.close()
         await asyncio.gather(*(pool.close() for pool in self.pools.values()))
         await self.verbs.close()
+        if self._front is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._front.say_goodbye(), GOODBYE)
         if self._server is not None:
             await self._server.close()
         await self.warden.close()
@@ -184,7 +193,7 @@ class Service:
         except Throttled:
             self.journal.add("warmstate.throttled", pool.function.name, requestId=attempt.request_id)
             raise wire.throttled() from None
-        recorded.outcome = summary(self.result(pool, attempt))
+        self.recorder.end(recorded, summary(self.result(pool, attempt)))
 
     def begin(self, pool: Pool, attempt: Attempt) -> asyncio.Task[None]:
         """Run an attempt in a task of its own, which goes on when its caller has gone."""

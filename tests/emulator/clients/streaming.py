@@ -33,7 +33,7 @@ def pieces(request_id, event):
         f"Content-Type: {event.get('type', 'text/plain')}\r\n"
         "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n\r\n"
     ).encode()
-    for text in event["chunks"]:
+    for text in event["chunks"] * event.get("times", 1):
         data = text.encode()
         yield b"%x\r\n%b\r\n" % (len(data), data)
         time.sleep(event.get("pause", 0))

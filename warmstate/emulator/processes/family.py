@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["children", "descendants", "is_stopped", "memory_bytes", "peak_bytes", "state", "strays"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["children", "descendants", "disk_usage", "is_stopped", "memory_bytes", "peak_bytes", "state", "strays"]
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -69,6 +72,34 @@ def peak_bytes(pid: int) -> int:
     except OSError:
         pass
     return 0
+
+
+def disk_usage(folder: str, pids: Sequence[int]) -> int:
+    """Bytes on disk of all files below `folder`, each once, with those that are deleted and held open by `pids`."""
+    paths = [os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    for member in [other for pid in pids for other in (pid, *descendants(pid))]:
+        paths += _deleted_files(member, folder)
+    sizes = dict[tuple[int, int], int]()
+    for path in paths:
+        try:
+            facts = os.stat(path) if path.startswith("/proc/") else os.lstat(path)
+        except OSError:
+            continue
+        sizes[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
+    return sum(sizes.values())
+
+
+def _deleted_files(pid: int, folder: str) -> list[str]:
+    found = list[str]()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            path = f"/proc/{pid}/fd/{name}"
+            target = os.readlink(path)
+            if target.startswith(f"{folder}/") and target.endswith(" (deleted)"):
+                found.append(path)
+    except OSError:
+        pass
+    return found
 
 
 def _field(pid: int, number: int) -> str:

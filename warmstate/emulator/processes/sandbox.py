@@ -190,18 +190,11 @@ class Sandbox:
         return family.peak_bytes(self._runtime.pid) if self._runtime is not None else 0
 
     def tmp_bytes(self) -> int:
-        """What lies in the environment's /tmp."""
+        """What the environment's /tmp holds, with files that are deleted and still open."""
         if self._warden.isolated:
             usage = os.statvfs(self.tmp)
             return (usage.f_blocks - usage.f_bfree) * usage.f_frsize
-        total = 0
-        for folder, _, files in os.walk(self.tmp):
-            for name in files:
-                try:
-                    total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-                except OSError:
-                    pass
-        return total
+        return family.disk_usage(self.tmp, [process.pid for process in self._processes()])
 
     def _processes(self) -> Iterator[Process]:
         if self._runtime is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyTooLarge", "ClientGone", "Connection", "Exchange"]
 
-READ_AHEAD: Final = 262_144
+READ_AHEAD: Final = 65_536
 """Bytes of a body kept for a handler that has not asked for them yet; then the socket is left alone."""
 
 

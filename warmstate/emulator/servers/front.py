@@ -24,7 +24,8 @@ class Front:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._guard = Guard("127.0.0.1", 0, service.token)
-        self._interfaces = (InvokeServer(service), ControlServer(service), FunctionUrl(service))
+        self._control = ControlServer(service)
+        self._interfaces = (InvokeServer(service), self._control, FunctionUrl(service))
 
     def listen_at(self, host: str, port: int) -> None:
         """The address became known; requests must name it."""
@@ -41,6 +42,10 @@ class Front:
         except ApiError as refusal:
             error = refusal
         exchange.respond(error.status, error.body(), error.headers())
+
+    async def say_goodbye(self) -> None:
+        """Everything has ended: tell those who listen."""
+        await self._control.streams.close()
 
     def note_error(self, error: Exception) -> None:
         """A handler of ours failed: that is a bug, so keep everything."""

@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from warmstate.emulator.facts import Instance
 from warmstate.emulator.journal import Event
-from warmstate.emulator.servers.control import BASE, ROUTES, Route
+from warmstate.emulator.servers.routes import BASE, ROUTES, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["document"]
 
 _KINDS: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_FUNCTION: Final = {
+    "name": "str",
+    "handler": "str",
+    "taskRoot": "str",
+    "memoryMB": "int",
+    "tmpMB": "int",
+    "timeout": "float",
+    "maxInstances": "int",
+    "instances": "int",
+    "invoke": "str",
+    "url": "str",
+}
+_OUTCOME: Final = {
+    "payload": "str",
+    "functionError": "str | None",
+    "errorType": "str | None",
+    "initFailed": "bool",
+    "instance": "str",
+    "start": "str | None",
+    "durationMs": "float",
+    "initMs": "float | None",
+    "restoreMs": "float | None",
+    "billedMs": "int",
+    "maxMemoryMB": "int",
+    "log": "str",
+}
+_INVOCATION: Final = {"requestId": "str", "function": "str", "event": "str"}
+_ERROR: Final = {
+    "type": "object",
+    "description": "The shape of the Lambda API's own errors.",
+    "properties": {name: {"type": "string"} for name in ("Type", "Message", "message", "Reason")},
+    "required": ["Type", "message"],
+    "additionalProperties": False,
+}
 
 
 def document(url: str) -> dict[str, Any]:
@@ -30,15 +67,24 @@ def document(url: str) -> dict[str, Any]:
         },
         "servers": [{"url": f"{url}{BASE}"}],
         "paths": paths,
-        "components": {"schemas": {"Instance": _schema(Instance), "Event": _schema(Event), "Error": _ERROR}},
+        "components": {"schemas": _schemas()},
     }
 
 
-_ERROR: Final = {
-    "type": "object",
-    "properties": {"Type": {"type": "string"}, "Message": {"type": "string"}, "message": {"type": "string"}},
-    "required": ["Type", "message"],
-}
+def _schemas() -> dict[str, Any]:
+    invocation = _object(_INVOCATION)
+    invocation["properties"]["outcome"] = {"anyOf": [{"$ref": "#/components/schemas/Outcome"}, {"type": "null"}]}
+    invocation["required"].append("outcome")
+    return {
+        "Instance": _fact(Instance),
+        "Event": _fact(Event),
+        "Function": _object(_FUNCTION),
+        "Outcome": _object(_OUTCOME),
+        "Invocation": invocation,
+        "State": {"type": "object", "description": "What warmstate's runtime writes; other runtimes write nothing."},
+        "Document": {"type": "object", "required": ["openapi", "paths", "components"]},
+        "Error": _ERROR,
+    }
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -63,7 +109,7 @@ def _operation(route: Route) -> dict[str, Any]:
         },
     }
     if route.body:
-        properties = {name: {"type": "number", "description": text} for name, text in route.body.items()}
+        properties = {name: {"type": "number", "minimum": 0, "description": text} for name, text in route.body.items()}
         schema = {"type": "object", "properties": properties}
         operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return operation
@@ -72,21 +118,21 @@ def _operation(route: Route) -> dict[str, Any]:
 def _content(answer: str) -> dict[str, Any]:
     if answer == "stream":
         return {"text/event-stream": {"schema": {"type": "string"}}}
-    names = {"instances": "Instance", "events": "Event"}
-    if answer in names:
-        schema: dict[str, Any] = {"type": "array", "items": {"$ref": f"#/components/schemas/{names[answer]}"}}
-    elif answer == "functions":
-        schema = {"type": "array", "items": {"type": "object"}}
-    else:
-        schema = {"type": "object"}
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{answer.strip('[]')}"}
+    if answer.startswith("["):
+        schema = {"type": "array", "items": schema}
     return {"application/json": {"schema": schema}}
 
 
-def _schema(fact: type) -> dict[str, Any]:
+def _fact(fact: type) -> dict[str, Any]:
     """The JSON shape of one of our facts."""
+    return _object({field.name: str(field.type) for field in attrs.fields(fact)})
+
+
+def _object(fields: Mapping[str, str]) -> dict[str, Any]:
+    """An object with all of these fields, and no other; types as Python writes them."""
     properties: dict[str, Any] = {}
-    for field in attrs.fields(fact):
-        names = [part.strip() for part in str(field.type).split("|")]
-        kinds = ["null" if name == "None" else _KINDS.get(name, "object") for name in names]
-        properties[field.name] = {"type": kinds[0] if len(kinds) == 1 else kinds}
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    for name, text in fields.items():
+        kinds = ["null" if part == "None" else _KINDS.get(part, "object") for part in text.split(" | ")]
+        properties[name] = {"type": kinds[0] if len(kinds) == 1 else kinds}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

@@ -16,6 +16,7 @@ from warmstate.emulator.servers.answers import accept, refuse
 from warmstate.emulator.servers.exchange import BodyTooLarge, ClientGone, Exchange
 from warmstate.emulator.servers.extension_server import ExtensionServer
 from warmstate.emulator.servers.http_server import HttpServer, Limits
+from warmstate.emulator.servers.pace import STREAM_LIMIT, Pace
 from warmstate.wire import runtime_api as wire
 from warmstate.wire.extensions_api import EXTENSION_BASE
 from warmstate.wire.streaming import ERROR_BODY
@@ -28,7 +29,7 @@ __all__ = ["RuntimeServer"]
 ERROR_LIMIT: Final = 6_291_556
 """Bytes of an error object; what is larger breaks the connection on AWS's emulator."""
 # A frozen client may stop in the middle of a request for hours: this server never gives up on one.
-PATIENT: Final = Limits(connections=2048, head_timeout=None, body_timeout=None, idle_timeout=None)
+PATIENT: Final = Limits(connections=2048, head_timeout=None, body_timeout=None, idle_timeout=None, held_bytes=None)
 METADATA: Final = "/2026-01-15/metadata/execution-environment"
 CREDENTIALS: Final = "/2021-04-23/credentials"
 
@@ -174,6 +175,8 @@ class RuntimeServer:
         except ClientGone:
             _fail_truncated(attempt)
             raise
+        if self._environment.memory.is_over():
+            return  # no answer: on Lambda the process did not live to give one
         attempt.begin_stream(content_type)
         if attempt.streaming:
             await attempt.push(body)
@@ -185,9 +188,14 @@ class RuntimeServer:
         lifecycle.push("stream")
         attempt.begin_stream(content_type)
         kept, size = list[bytes](), 0
+        pace = Pace() if self._environment.function.stream_limit else None
         try:
             async for piece in exchange.chunks():
                 size += len(piece)
+                if attempt.streaming and size > STREAM_LIMIT:
+                    break
+                if pace is not None:
+                    await pace.take(len(piece))
                 if attempt.streaming:
                     await attempt.push(piece)
                 elif size <= wire.MAX_ANSWER_BYTES:
@@ -197,12 +205,16 @@ class RuntimeServer:
             _push_if_allowed(lifecycle, "truncate")
             raise
         _push_if_allowed(lifecycle, "response")
+        if size > (STREAM_LIMIT if attempt.streaming else wire.MAX_ANSWER_BYTES):
+            _fail_too_large(attempt, STREAM_LIMIT if attempt.streaming else wire.MAX_ANSWER_BYTES)
+            accept(exchange)
+            return
+        if self._environment.memory.is_over():
+            return
         trailers = dict(exchange.trailers)
         failure = trailers.get(wire.ERROR_TYPE.lower())
         if failure is not None:
             attempt.fail(failure, _decoded(trailers.get(ERROR_BODY.lower(), "")))
-        elif size > wire.MAX_ANSWER_BYTES and not attempt.streaming:
-            _fail_too_large(attempt)
         else:
             attempt.succeed(b"".join(kept), content_type)
         accept(exchange)
@@ -274,8 +286,8 @@ def _push_if_allowed(lifecycle: Any, event: str) -> None:
         lifecycle.push(event)
 
 
-def _fail_too_large(attempt: Attempt) -> None:
-    message = f"Response payload size exceeded maximum allowed payload size ({wire.MAX_ANSWER_BYTES} bytes)."
+def _fail_too_large(attempt: Attempt, limit: int = wire.MAX_ANSWER_BYTES) -> None:
+    message = f"Response payload size exceeded maximum allowed payload size ({limit} bytes)."
     attempt.fail("Function.ResponseSizeTooLarge", error_payload("Function.ResponseSizeTooLarge", message))
 
 

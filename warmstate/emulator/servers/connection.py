@@ -1,0 +1,327 @@
+"""
+One client's connection to an HTTP server of the emulator; the only module that knows h11.
+
+Bytes to exchanges and back, one exchange at a time. What the client may send, and how fast it must, is the server's
+to say (`Limits`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import h11
+
+from warmstate.emulator.servers.exchange import BodyTooLarge, ClientGone, Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from typing_extensions import Buffer
+
+__all__ = ["READ_BYTES", "Connection", "Host"]
+
+READ_BYTES: Final = 65_536
+HEAD_READ_BYTES: Final = 8_192
+LINGER: Final = 1.0
+"""Seconds in which the rest of a refused request is dropped before the connection is cut."""
+
+
+class Host(Protocol):
+    """What a connection needs of its server."""
+
+    handler: Callable[[Exchange], Awaitable[None]]
+    head_bytes: int
+    read_buffer: memoryview
+    """Shared by all connections: what is read is copied out before the next one reads."""
+
+    def admit(self, connection: Connection) -> None:
+        """A new connection."""
+
+    def forget(self, connection: Connection) -> None:
+        """It is closed."""
+
+    def note_idle(self, connection: Connection) -> None:
+        """It served a request."""
+
+    def note_held(self, connection: Connection, size: int) -> None:
+        """Its incomplete request now has `size` bytes here."""
+
+    def note_error(self, error: Exception) -> None:
+        """A handler failed."""
+
+
+def _header_value(value: str) -> bytes:
+    """Bytes that cannot break out of their header line."""
+    return value.replace("\r", " ").replace("\n", " ").replace("\0", " ").strip().encode("utf-8")
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Bytes of one client to exchanges, and answers back."""
+
+    def __init__(self, server: Host) -> None:
+        self._server = server
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=server.head_bytes)
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self.peer = ""
+        self._loop = asyncio.get_running_loop()
+        self.since = self._loop.time()
+        """When something last happened here."""
+        self.held = 0
+        """Bytes of a request that is not complete yet."""
+        self.reading_since = self.since
+        """Since when this request may be read."""
+        self.has_partial_head = True
+        self._lingers = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._exchange is not None
+
+    @property
+    def waits_for_body(self) -> bool:
+        """Whether the rest of a request has yet to come."""
+        return self._exchange is not None and not self._exchange.complete and not self._paused
+
+    @property
+    def wants_continue(self) -> bool:
+        """Whether the client asked before it sends its body."""
+        return self._h11.they_are_waiting_for_100_continue
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The client is there."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        name: Any = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if name else ""
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server.admit(self)
+
+    def get_buffer(self, sizehint: int) -> Buffer:
+        """Where the next bytes go: little room for a head, more for a body."""
+        return self._server.read_buffer if self.waits_for_body else self._server.read_buffer[:HEAD_READ_BYTES]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes came."""
+        if self._lingers:
+            return
+        self.since = self._loop.time()
+        if not self.busy:
+            self.has_partial_head = True
+        try:
+            self._h11.receive_data(bytes(self._server.read_buffer[:nbytes]))
+        except h11.RemoteProtocolError:
+            self.cut()
+            return
+        if self._exchange is None or not self._exchange.complete:
+            if not self.held:
+                self.reading_since = self.since
+            self._hold(self.held + nbytes)
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """The client closed its side; there is nobody to answer then."""
+        return False
+
+    def _hold(self, size: int) -> None:
+        self.held = size
+        self._server.note_held(self, size)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone, or was cut off."""
+        self._hold(0)
+        self._server.forget(self)
+        if self._exchange is not None:
+            self._exchange.feed_gone()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    async def drain(self) -> None:
+        """Wait while the client does not keep up."""
+        if self._writable is not None:
+            await self._writable
+
+    def resume_reading(self) -> None:
+        """Read on after a pause."""
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+            self._pump()
+
+    def hold_back(self) -> None:
+        """Read no more of this request until `let_go`: others have too much on the way already."""
+        self._transport.pause_reading()
+
+    def let_go(self) -> None:
+        """Read on."""
+        self.reading_since = self.since = self._loop.time()
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def send_continue(self) -> None:
+        """Ask for the body."""
+        self._write(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def send_head(self, status: int, headers: Sequence[tuple[str, str]], body: bytes = b"") -> None:
+        """Send status and headers, and with them a first piece of the body."""
+        clean = [(name.encode("ascii"), _header_value(value)) for name, value in headers]
+        self._write(h11.Response(status_code=status, headers=clean), h11.Data(data=body))
+
+    def send_body(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        self._write(h11.Data(data=data))
+
+    def send_end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
+        """End the body."""
+        self._write(
+            h11.EndOfMessage(headers=[(name.encode("ascii"), _header_value(value)) for name, value in trailers])
+        )
+
+    def _write(self, *events: h11.Event) -> None:
+        data = b"".join([self._h11.send(event) or b"" for event in events])
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        """The answer is complete: go on with the next request of this connection, or close it."""
+        self._exchange = None
+        self._touch()
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+            self.has_partial_head = bool(self._h11.trailing_data[0])
+            self._server.note_idle(self)
+            self.resume_reading()
+            self._loop.call_soon(self._pump)
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """
+        Close after what was sent; what the client still sends is read and dropped for a moment.
+
+        A socket that is closed with unread bytes is reset, and the client might never see why it was refused.
+        """
+        if self._h11.their_state in {h11.SEND_BODY, h11.ERROR} and not self._transport.is_closing():
+            self._lingers = True
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            self._loop.call_later(LINGER, self.cut)
+        else:
+            self._transport.close()
+
+    def cut(self) -> None:
+        """Close without a word."""
+        self._transport.abort()
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer a request that could not be read, and close."""
+        if self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            body = json.dumps({"Type": "User", "message": message}).encode()
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            try:
+                self.send_head(status, headers, body)
+                self.send_end()
+            except h11.LocalProtocolError:
+                pass
+        self._linger()
+
+    def _touch(self) -> None:
+        self.since = self._loop.time()
+
+    def _pump(self) -> None:
+        while not self._transport.is_closing():
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                if self._exchange is not None:
+                    self._exchange.feed_gone()
+                self.refuse(error.error_status_hint, f"this is not an HTTP/1.1 request: {error}")
+                return
+            if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
+                return
+            if event is h11.PAUSED:
+                if self._h11.trailing_data[0] and not self._paused:  # a request before the last one was answered
+                    self._paused = True
+                    self._transport.pause_reading()
+                return
+            if isinstance(event, h11.Request):
+                self._begin(event)
+            elif isinstance(event, h11.Data) and self._exchange is not None:
+                self._exchange.feed(bytes(event.data))
+                if self._exchange.full:
+                    self._paused = True
+                    self._transport.pause_reading()
+                    return
+            elif isinstance(event, h11.EndOfMessage) and self._exchange is not None:
+                self._hold(0)
+                trailers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers]
+                self._exchange.feed_end(trailers)
+
+    def _begin(self, request: h11.Request) -> None:
+        self.has_partial_head = False
+        names = [name for name, _ in request.headers]
+        # h11 bounds heads that come in pieces; one that came in a single read is measured here.
+        size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+        if size > self._server.head_bytes:
+            self.refuse(431, f"request line and headers may have {self._server.head_bytes} bytes")
+            return
+        if b"transfer-encoding" in names and b"content-length" in names:
+            self.refuse(400, "a request has either Content-Length or Transfer-Encoding, not both")
+            return
+        if request.http_version == b"1.0" and b"host" not in names:
+            self.refuse(400, "the Host header is missing")
+            return
+        headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
+        method, target = request.method.decode("ascii"), request.target.decode("ascii", "replace")
+        exchange = self._exchange = Exchange(self, method, target, headers)
+        self._task = self._loop.create_task(self._run(exchange))
+
+    async def _run(self, exchange: Exchange) -> None:
+        try:
+            await self._server.handler(exchange)
+        except BodyTooLarge:
+            message = "the request's body is larger than this interface accepts"
+            error = ("x-amzn-errortype", "RequestTooLargeException")
+            exchange.respond_json(413, {"Type": "User", "message": message}, [error])
+        except ClientGone:
+            exchange.abort()
+        except asyncio.CancelledError:
+            exchange.abort()
+        except Exception as error:  # noqa: BLE001 - one broken handler must not take the server down
+            self._server.note_error(error)
+            if exchange.started:
+                exchange.abort()
+            else:
+                fault = {"Type": "Service", "Message": "the emulator failed; its journal has the traceback"}
+                exchange.respond_json(500, fault, [("x-amzn-errortype", "ServiceException")])
+        else:
+            if not exchange.finished:
+                exchange.abort()
+
+    def cancel(self) -> None:
+        """The server ends: so does whatever is being answered."""
+        if self._task is not None:
+            self._task.cancel()
+        self._transport.abort()
