@@ -158,7 +158,7 @@ class Environment:
         self.tenant_id = self.tenant_id or attempt.tenant_id
         self.memory.start()
         try:
-            if self.life.state != "ended" and self.life.is_broken():  # it died while it was idle and not frozen
+            if self.life.state != "ended" and (self.life.is_broken() or self.sandbox.has_died):  # while it was idle
                 await self.reset("failure", self.life.why_broken)
             if self.kind == "snap-start":
                 attempt.restore_ms = await self._restore()

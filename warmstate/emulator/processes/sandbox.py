@@ -82,6 +82,11 @@ class Sandbox:
         return self._runtime.exited.result()
 
     @property
+    def has_died(self) -> bool:
+        """Whether the kernel says that the runtime ended; the warden's word of it may still be on its way."""
+        return self._runtime is not None and family.state(self._runtime.pid) in {"Z", "X", ""}
+
+    @property
     def failed_extension(self) -> str | None:
         """The name of an external extension that ended by itself."""
         return next((name for name, process in self._extensions.items() if not process.alive), None)
