@@ -46,7 +46,6 @@ class Context:
         self,
         invocation: Invocation,
         environment: Environment,
-        *,
         start: StartKind = "cold",
         thaw: Thaw | None = None,
         generation: int = 1,

@@ -17,10 +17,14 @@ import os
 import sys
 from _socket import getdefaulttimeout, setdefaulttimeout
 from _thread import _count as count_threads
-from os import chdir, getcwd, umask, waitid
+from gc import isenabled as collects
+from os import chdir, fsdecode, getcwdb, umask, waitid
+from sys import getprofile, getrecursionlimit, gettrace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from warmstate.lifecycle.notices import Notices
 
 __all__ = ["Guards"]
@@ -34,71 +38,80 @@ class Guards:
     """Remembers the process as init left it, and puts it back after each event."""
 
     __slots__ = (
-        "_collects",
         "_directory",
+        "_environ",
+        "_environ_data",
         "_least_modules",
-        "_limit",
+        "_least_variables",
         "_mask",
         "_modules",
         "_notices",
         "_profile",
+        "_switches",
         "_threads",
-        "_timeout",
         "_trace",
         "_variables",
     )
 
     def __init__(self, notices: Notices) -> None:
         self._notices = notices
-        self._directory = getcwd()
+        self._directory = getcwdb()
         self._mask = umask(0o022)
         umask(self._mask)
-        self._limit = sys.getrecursionlimit()
-        self._trace = sys.gettrace()
-        self._profile = sys.getprofile()
-        self._collects = gc.isenabled()
-        self._timeout = getdefaulttimeout()
+        self._switches = getdefaulttimeout(), getrecursionlimit(), collects()
+        self._trace = gettrace()
+        self._profile = getprofile()
         self._threads = count_threads()
         self._variables = dict(os.environ)
+        self._least_variables = len(self._variables)
+        self._environ = os.environ
+        # Counting them through the mapping itself runs code of Python.
+        self._environ_data: Sized = getattr(os.environ, "_data", os.environ)
         self._modules = dict(sys.modules)
         self._least_modules = len(self._modules)
 
     def __repr__(self) -> str:
-        return f"<Guards of {self._directory}>"
+        return f"<Guards of {fsdecode(self._directory)}>"
 
     def check(self) -> None:
         """Put back what the last handler changed; on the main thread, while no code of the user runs there."""
         try:
-            moved = getcwd() != self._directory
+            moved = getcwdb() != self._directory
         except OSError:  # it is gone
             moved = True
         if moved:
             self._go_home()
         if umask(self._mask) != self._mask:
             self._put_back("the umask")
-        if getdefaulttimeout() != self._timeout:
-            setdefaulttimeout(self._timeout)
-            self._put_back("socket.setdefaulttimeout()")
-        if sys.getrecursionlimit() != self._limit:
-            sys.setrecursionlimit(self._limit)
-            self._put_back("sys.setrecursionlimit()")
-        if sys.gettrace() is not self._trace:
+        if (getdefaulttimeout(), getrecursionlimit(), collects()) != self._switches:
+            self._switch_back()
+        if gettrace() is not self._trace:
             sys.settrace(self._trace)
             self._put_back("sys.settrace()")
-        if sys.getprofile() is not self._profile:
+        if getprofile() is not self._profile:
             sys.setprofile(self._profile)
             self._put_back("sys.setprofile()")
-        if gc.isenabled() is not self._collects:
-            (gc.enable if self._collects else gc.disable)()
-            self._put_back("the garbage collector's switch")
-        if len(os.environ) < len(self._variables):
+        if self._environ is not os.environ or len(self._environ_data) < self._least_variables:
             self._restore_variables()
-        if "sys" not in sys.modules or len(sys.modules) < self._least_modules:
+        modules = sys.modules
+        if "sys" not in modules or len(modules) < self._least_modules:
             self._restore_modules()
         if count_threads() > self._threads:
             self._name_threads()
-        if "subprocess" in sys.modules or "multiprocessing" in sys.modules:
+        if "subprocess" in modules or "multiprocessing" in modules:
             self._look_for_children()
+
+    def _switch_back(self) -> None:
+        timeout, limit, collected = self._switches
+        if getdefaulttimeout() != timeout:
+            setdefaulttimeout(timeout)
+            self._put_back("socket.setdefaulttimeout()")
+        if getrecursionlimit() != limit:
+            sys.setrecursionlimit(limit)
+            self._put_back("sys.setrecursionlimit()")
+        if collects() is not collected:
+            (gc.enable if collected else gc.disable)()
+            self._put_back("the garbage collector's switch")
 
     def _put_back(self, what: str) -> None:
         self._notices.once(f"guard {what}", f"The handler changed {what} and did not change it back; it was put back.")
@@ -108,7 +121,7 @@ class Guards:
             chdir(self._directory)
         except OSError as error:
             self._notices.once(
-                "guard home", f"The working directory {self._directory} cannot be entered again: {error}"
+                "guard home", f"The working directory {fsdecode(self._directory)} cannot be entered again: {error}"
             )
             return
         self._put_back("the working directory")
@@ -121,6 +134,9 @@ class Guards:
             self._put_back("variables of the platform (" + ", ".join(sorted(missing)[:5]) + ")")
         # What else is gone stays gone; it is not looked for again.
         self._variables = {name: value for name, value in self._variables.items() if name in os.environ}
+        self._least_variables = len(self._variables)
+        self._environ = os.environ
+        self._environ_data = getattr(os.environ, "_data", os.environ)
 
     def _restore_modules(self) -> None:
         # Modules of the runtime and of Python are ours to keep; a module of the user that is gone may be gone on purpose.

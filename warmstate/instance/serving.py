@@ -199,14 +199,14 @@ class Serving:
         context = Context(
             invocation,
             self._environment,
-            start=start,
-            thaw=thaw,
-            generation=self.begun.generation,
-            invocation_number=number,
-            attempt=attempt,
-            redelivered=redelivered,
-            clock=self._clock,
-        )
+            start,
+            thaw,
+            self.begun.generation,
+            number,
+            attempt,
+            redelivered,
+            self._clock,
+        )  # by position, as classes are called fastest
         scope = self.scope.copy()
         answer = Answer(invocation, context, scope)
         try:

@@ -138,7 +138,7 @@ class Claim:
     def write(self, phase: str, request_id: str = "", deadline_ms: int = 0) -> None:
         """Notes what the process does now (`init`, `next`, `invoke` or `snapshot`), in one write; never raises."""
         if self._fd >= 0:
-            what = b"%b %b %d\n" % (phase.encode(), request_id.encode(), deadline_ms)
+            what = f"{phase} {request_id} {deadline_ms}\n".encode()
             try:
                 pwrite(self._fd, what, _WHAT)
             except OSError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from _struct import pack, unpack
 
-from warmstate.lifecycle.clock import Clock
+from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 
 __all__ = ["MovedClock", "write_shift"]
 
@@ -29,11 +29,11 @@ class MovedClock(Clock):
 
     def wall(self) -> float:
         """Seconds since the epoch, moved."""
-        return Clock.wall(self) + self._shifts()[0]
+        return SYSTEM_CLOCK.wall() + self._shifts()[0]
 
     def monotonic(self) -> float:
         """Seconds that never run backwards, moved."""
-        return Clock.monotonic(self) + self._shifts()[1]
+        return SYSTEM_CLOCK.monotonic() + self._shifts()[1]
 
     def _shifts(self) -> tuple[float, float]:
         try:
