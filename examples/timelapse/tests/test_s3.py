@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
+from botocore.exceptions import HTTPClientError
 
 from examples.timelapse import manifest as manifests
 from examples.timelapse.bucket import ABSENT, Conflict
@@ -146,6 +147,27 @@ class TestLostAnswers:
             distant.put("m", b"ours", match=first)
         assert b"theirs" == distant.get("m")[0]
         other.close()
+
+    @pytest.mark.parametrize("match", ["fresh", "stale"])
+    def test_own_composition_is_recognised(self, distant, cutter, monkeypatch, match):
+        """The same holds for an object that the store joined; what never took place stays an error."""
+        first = distant.put("m", b"1", match=ABSENT)
+        real = distant._part
+
+        def upload(part, piece):
+            done = real(part, piece)
+            cutter.lose = "answer" if part["PartNumber"] == 2 else None
+            return done
+
+        monkeypatch.setattr(distant, "_part", upload)
+        pieces = [b"h" * (5 << 20), b"end"]
+        if match == "stale":
+            with pytest.raises(HTTPClientError):
+                distant.compose("m", pieces, match='"another"')
+            assert (b"1", first) == distant.get("m")
+        else:
+            second = distant.compose("m", pieces, match=first)
+            assert (b"".join(pieces), second) == distant.get("m")
 
     @pytest.mark.parametrize("way", ["answer", "request"])
     def test_a_video_made_over_a_bad_line_is_whole(self, distant, cutter, photos, way):
