@@ -100,6 +100,7 @@ class ScriptedApi:
         while not self._closed:
             try:
                 connection, _ = self._listener.accept()
+                connection.settimeout(None)  # a test may set the default, which is meant for the runtime
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()

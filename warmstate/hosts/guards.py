@@ -3,11 +3,12 @@ What a handler leaves behind for the next event: put back where that is safe, na
 
 1. The way things are when init ends is the way they shall be: what init set on purpose stays.
 2. Put back are things of the process that no handler means to hand on: working directory, umask, limits, tracing, the
-   garbage collector, the default timeout of sockets, variables of the platform that are gone.
+   garbage collector, the default timeout of sockets, signals, closed streams, variables of the platform that are gone.
 3. Variables that were changed or added stay, as on the stock runtime: programs configure libraries with them.
 4. Threads and child processes are the user's. They stop with a freeze and go on in the middle of a later event, so they
    are named once.
-5. It runs between the answer and the next event, for each event: every check costs less than a microsecond.
+5. `check` runs between the answer and the next event, for each event: every look costs less than a microsecond.
+   `look_closer` asks the kernel. It runs where something may have gone wrong, where nobody waits, and else now and then.
 """
 
 from __future__ import annotations
@@ -15,50 +16,79 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from _io import open as _open
+from _locale import LC_ALL as _LC_ALL, setlocale as _setlocale
 from _socket import getdefaulttimeout, setdefaulttimeout
 from _thread import _count as count_threads
 from gc import isenabled as collects
 from os import chdir, fsdecode, getcwdb, umask, waitid
-from sys import getprofile, getrecursionlimit, gettrace
+from sys import getprofile, getrecursionlimit, getswitchinterval, gettrace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    import signal as _signal
+    from collections.abc import Callable, Sized
+    from typing import Any
 
     from warmstate.lifecycle.notices import Notices
+else:
+    import _signal  # what `signal` is made of, without the enums
 
 __all__ = ["Guards"]
 
 _PLATFORM = ("AWS_", "LAMBDA_", "_HANDLER", "_AWS_", "WARMSTATE_", "PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH")
 _CHILDREN = os.P_ALL
 _LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # leaves the child for whoever started it
+_EVERY = 64  # events between two closer looks, where nothing else asks for one
+_STANDARD = ((0, "stdin"), (1, "stdout"), (2, "stderr"))
 
 
 class Guards:
-    """Remembers the process as init left it, and puts it back after each event."""
+    """
+    Remembers the process as init left it, and puts it back after each event.
+
+    Args:
+        notices: Receives what was found.
+        kept: A descriptor of the runtime's own that leads where stdout led, or None.
+        also: Called with each closer look.
+    """
 
     __slots__ = (
+        "_alarm",
+        "_also",
+        "_blocked",
+        "_descriptors",
         "_directory",
         "_environ",
         "_environ_data",
+        "_events",
+        "_handlers",
+        "_kept",
         "_least_modules",
+        "_least_path",
         "_least_variables",
+        "_locale",
         "_mask",
         "_modules",
         "_notices",
+        "_path",
         "_profile",
+        "_streams",
+        "_strict",
         "_switches",
         "_threads",
         "_trace",
         "_variables",
     )
 
-    def __init__(self, notices: Notices) -> None:
+    def __init__(self, notices: Notices, *, kept: int | None = None, also: Callable[[], object] = lambda: None) -> None:
         self._notices = notices
+        self._also = also
+        self._events = 0  # since the last closer look
         self._directory = getcwdb()
         self._mask = umask(0o022)
         umask(self._mask)
-        self._switches = getdefaulttimeout(), getrecursionlimit(), collects()
+        self._switches = getdefaulttimeout(), getrecursionlimit(), collects(), getswitchinterval()
         self._trace = gettrace()
         self._profile = getprofile()
         self._threads = count_threads()
@@ -69,12 +99,29 @@ class Guards:
         self._environ_data: Sized = getattr(os.environ, "_data", os.environ)
         self._modules = dict(sys.modules)
         self._least_modules = len(self._modules)
+        self._path = list(sys.path)
+        self._least_path = len(self._path)
+        self._blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        self._alarm = _signal.getitimer(_signal.ITIMER_REAL)[0]
+        self._handlers = _handlers()
+        self._locale = _locale_now()
+        self._strict = _warnings_are_errors()
+        self._kept = (kept, _leads_to(kept))
+        self._descriptors = [_leads_to(number) for number, _ in _STANDARD]
+        self._streams = [getattr(sys, name, None) for _, name in _STANDARD]
 
     def __repr__(self) -> str:
         return f"<Guards of {fsdecode(self._directory)}>"
 
-    def check(self) -> None:
-        """Put back what the last handler changed; on the main thread, while no code of the user runs there."""
+    def check(self, *, doubtful: bool = False) -> None:
+        """
+        Put back what the last handler changed; on the main thread, while no code of the user runs there.
+
+        `doubtful` asks for a closer look: the handler failed, or the process was frozen.
+        """
+        self._events += 1
+        if doubtful or self._events >= _EVERY:
+            self.look_closer()
         try:
             moved = getcwdb() != self._directory
         except OSError:  # it is gone
@@ -83,7 +130,7 @@ class Guards:
             self._go_home()
         if umask(self._mask) != self._mask:
             self._put_back("the umask")
-        if (getdefaulttimeout(), getrecursionlimit(), collects()) != self._switches:
+        if (getdefaulttimeout(), getrecursionlimit(), collects(), getswitchinterval()) != self._switches:
             self._switch_back()
         if gettrace() is not self._trace:
             sys.settrace(self._trace)
@@ -93,6 +140,8 @@ class Guards:
             self._put_back("sys.setprofile()")
         if self._environ is not os.environ or len(self._environ_data) < self._least_variables:
             self._restore_variables()
+        if len(sys.path) < self._least_path:
+            self._restore_path()
         modules = sys.modules
         if "sys" not in modules or len(modules) < self._least_modules:
             self._restore_modules()
@@ -101,8 +150,32 @@ class Guards:
         if "subprocess" in modules or "multiprocessing" in modules:
             self._look_for_children()
 
+    def check_idle(self) -> None:
+        """A closer look where nobody waits for anything, once after each event."""
+        if self._events:
+            self.look_closer()
+
+    def look_closer(self) -> None:
+        """Put back, or name, what only the kernel can tell of; on the main thread."""
+        self._events = 0
+        if _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) != self._blocked:
+            # Noted first: a signal that was held back comes in the moment it may.
+            self._put_back("the signal mask")
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, self._blocked)
+        if not self._alarm and _signal.getitimer(_signal.ITIMER_REAL)[0]:
+            _signal.setitimer(_signal.ITIMER_REAL, 0.0)
+            self._put_back("the alarm clock, which was left running")
+        if (handlers := _handlers()) != self._handlers:
+            self._look_at_handlers(handlers)
+        if _locale_now() != self._locale:
+            _setlocale(_LC_ALL, self._locale)
+            self._put_back("the locale")
+        self._look_at_streams()
+        self._look_at_warnings()
+        self._also()
+
     def _switch_back(self) -> None:
-        timeout, limit, collected = self._switches
+        timeout, limit, collected, interval = self._switches
         if getdefaulttimeout() != timeout:
             setdefaulttimeout(timeout)
             self._put_back("socket.setdefaulttimeout()")
@@ -112,6 +185,9 @@ class Guards:
         if collects() is not collected:
             (gc.enable if collected else gc.disable)()
             self._put_back("the garbage collector's switch")
+        if getswitchinterval() != interval:
+            sys.setswitchinterval(interval)
+            self._put_back("sys.setswitchinterval()")
 
     def _put_back(self, what: str) -> None:
         self._notices.once(f"guard {what}", f"The handler changed {what} and did not change it back; it was put back.")
@@ -138,6 +214,13 @@ class Guards:
         self._environ = os.environ
         self._environ_data = getattr(os.environ, "_data", os.environ)
 
+    def _restore_path(self) -> None:
+        missing = [place for place in self._path if place not in sys.path]
+        sys.path += missing
+        self._least_path = min(self._least_path, len(sys.path))
+        if missing:
+            self._put_back("sys.path")
+
     def _restore_modules(self) -> None:
         # Modules of the runtime and of Python are ours to keep; a module of the user that is gone may be gone on purpose.
         kept = sys.stdlib_module_names | {"warmstate"}
@@ -146,6 +229,61 @@ class Guards:
         self._least_modules = min(self._least_modules, len(sys.modules))
         if missing:
             self._put_back("sys.modules")
+
+    def _look_at_handlers(self, handlers: list[Any]) -> None:
+        # A broken pipe must be an error where it happens, not the end of the process.
+        if _signal.getsignal(_signal.SIGPIPE) == _signal.SIG_DFL:
+            _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+            self._put_back("the handler of SIGPIPE")
+        changed = [number for number, before in enumerate(self._handlers) if handlers[number] != before]
+        self._handlers = _handlers()
+        signal = sys.modules.get("signal")
+        names = [signal.Signals(number).name if signal else str(number) for number in changed]
+        others = ", ".join(name for name in names if name not in {"SIGPIPE", "SIGTERM"})
+        if others:
+            self._notices.once(
+                "guard signals",
+                f"The handler left other signal handlers behind ({others}): they stay, and may run in the middle of any event.",
+            )
+
+    def _look_at_streams(self) -> None:
+        for (number, name), before in zip(_STANDARD, self._descriptors, strict=True):
+            now = _leads_to(number)
+            if now is None and before is not None:
+                self._reopen(number)
+                self._put_back(f"descriptor {number}, which was closed")
+            elif now != before:
+                self._notices.once(
+                    f"guard descriptor {number}",
+                    f"Descriptor {number} ({name}) leads elsewhere since an event: what is printed goes there.",
+                )
+        for (number, name), before in zip(_STANDARD, self._streams, strict=True):
+            now = getattr(sys, name, None)
+            if before is not None and (now is None or getattr(now, "closed", False) is True):
+                # Not closed with the object: the number must not go to somebody's socket.
+                again = _open(number, "w" if number else "r", 1, None, "backslashreplace", None, False)
+                setattr(sys, name, again)
+                self._put_back(f"sys.{name}, which was closed")
+            elif now is not before:
+                self._notices.once(
+                    f"guard {name}", f"The handler replaced sys.{name} and did not put it back; it stays."
+                )
+
+    def _reopen(self, number: int) -> None:
+        kept, leads_to = self._kept
+        if number and kept is not None and leads_to is not None and _leads_to(kept) == leads_to:
+            os.dup2(kept, number)
+            return
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+    def _look_at_warnings(self) -> None:
+        if not self._strict and _warnings_are_errors():
+            self._notices.once(
+                "guard warnings", "Warnings are errors since an event: warnings.simplefilter('error') stays."
+            )
 
     def _name_threads(self) -> None:
         threading = sys.modules.get("threading")
@@ -172,3 +310,26 @@ class Guards:
             "guard children",
             "Child processes of the handler are left after its answer: they freeze with the environment. Wait for them in the handler.",
         )
+
+
+def _handlers() -> list[Any]:
+    return [_signal.getsignal(number) if number else None for number in range(_signal.NSIG)]
+
+
+def _locale_now() -> str:
+    return _setlocale(_LC_ALL, None)
+
+
+def _warnings_are_errors() -> bool:
+    filters: Any = getattr(sys.modules.get("warnings"), "filters", None)
+    return bool(filters) and filters[0][0] == "error" and filters[0][2] is Warning
+
+
+def _leads_to(number: int | None) -> tuple[int, int] | None:
+    if number is None:
+        return None
+    try:
+        status = os.fstat(number)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

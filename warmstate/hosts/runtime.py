@@ -34,7 +34,7 @@ from warmstate.lifecycle.marker import claim
 from warmstate.lifecycle.thaw import BEAT, FreezeDetector
 from warmstate.wire.failure import failure_from
 from warmstate.wire.payload import use_orjson
-from warmstate.wire.runtime_api import init_error_request, next_request
+from warmstate.wire.runtime_api import Failure, init_error_request, next_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +152,8 @@ class _Process:
             pass_through_snapshot(self._transport, self._instance, self._claim)
         # What init made lives as long as the process: the collector need not look at it again.
         use_orjson()
+        if not environment.is_managed_instance:
+            self._guards = Guards(self._notices, kept=self._log.plain_fd, also=self._hold_wakeup)
         gc.collect()
         gc.freeze()
 
@@ -168,13 +170,23 @@ class _Process:
     # ---- the loop
 
     def _loop(self) -> NoReturn:
+        while True:
+            try:
+                self._serve()
+            except Exception as error:  # noqa: BLE001 - a signal handler of the user raised, between two steps of ours
+                self._watcher.end()
+                self._notices.once(
+                    "loop", f"A signal handler of the function raised {type(error).__name__} in the runtime: {error}"
+                )
+
+    def _serve(self) -> NoReturn:
         claim = self._claim
         instance = self._instance
         watcher = self._watcher
         environment = self._environment
         clock = self._clock
         delivery = self._deliver(self._transport)
-        guards = Guards(self._notices)
+        guards = self._guards
         traced = False
         while True:
             claim.write("next")
@@ -204,13 +216,17 @@ class _Process:
                 instance.shutdown(Shutdown("failure", environment.shutdown_budget))
                 self._leave(1)
             self._idle_since = clock.wall()
-            guards.check()
+            guards.check(doubtful=thaw is not None or type(answer.outcome) is Failure)
             if not watcher.is_installed():
                 self._reinstall()
 
     def _reinstall(self) -> None:
         self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")
         self._watcher.install()
+
+    def _hold_wakeup(self) -> None:
+        if not self._watcher.hold_wakeup():
+            self._notices.once("wakeup", "The handler replaced signal.set_wakeup_fd(); it was put back.")
 
     def _keep_up(self) -> None:
         self._extension.keep_asking()
@@ -286,6 +302,7 @@ class _Process:
     def _beat(self) -> None:
         self._detector.beat(self._clock.wall(), self._clock.monotonic())
         self._extension.keep_asking()
+        self._guards.check_idle()
 
     # ---- the end
 

@@ -114,6 +114,17 @@ class Watcher:
         """Whether SIGTERM still comes here."""
         return not self._lost and _signal.getsignal(_signal.SIGTERM) == self._arrived
 
+    def hold_wakeup(self) -> bool:
+        """Take the wake-up descriptor back; False where other code had taken it, or closed it. On the main thread."""
+        try:
+            if os.fstat(self._write).st_ino == self._identity:
+                return _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False) == self._write
+        except (OSError, ValueError):
+            pass
+        self._lost = True
+        self.install()
+        return False
+
     def _open_pipe(self) -> None:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._identity = os.fstat(self._read).st_ino
