@@ -25,7 +25,7 @@ def http(status, body=b"", **headers):
     return f"HTTP/1.1 {status} X\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-def event(request_id, body=b"{}", *, seconds=10.0, **headers):
+def event(request_id, body=b"{}", *, seconds=120.0, **headers):
     """The bytes with which `next` is answered; a header that is None is left out."""
     fields = {
         "Content-Type": "application/json",
@@ -171,7 +171,7 @@ class ScriptedApi:
     def _body(self, lines, headers):
         if headers.get("transfer-encoding") != "chunked":
             return lines.read(int(headers.get("content-length", 0))), {}
-        body = b""
+        body = bytearray()
         while size := int(lines.readline(), 16):
             body += lines.read(size)
             lines.readline()
@@ -181,7 +181,7 @@ class ScriptedApi:
         while line := lines.readline().strip():
             name, _, value = line.decode().partition(":")
             trailers[name.lower()] = value.strip()
-        return body, trailers
+        return bytes(body), trailers
 
 
 class Runtime:

@@ -182,6 +182,7 @@ def test_closed_descriptors_lead_back_to_the_log(tmp_path):
     """The numbers 0 to 2 must not fall to the next socket that is opened, or prints go there."""
     source = """
 import os, sys
+from tests.hosts.scripted import wait_for
 from warmstate.hosts.guards import Guards
 from warmstate.lifecycle.notices import Notices
 guards = Guards(Notices(), kept=os.dup(1))
@@ -257,38 +258,30 @@ class TestProcess:
         assert "before_shutdown" in runtime.output
 
     def test_a_signal_handler_that_raises_at_any_moment(self, api, start):
-        """Between any two steps of the runtime: no answer is mixed up, and the process goes on."""
-        runtime = start(
+        """An alarm for each event, somewhere among the runtime's own steps: nothing is mixed up, and the process goes on."""
+        start(
             "import os, signal\n"
             "def bang(*_): raise ValueError('bang')\n"
-            "signal.signal(signal.SIGUSR1, bang)\n"
-            "def handler(event, context): return [os.getpid(), context.aws_request_id]\n"
+            "signal.signal(signal.SIGALRM, bang)\n"
+            "def handler(event, context):\n"
+            "    signal.setitimer(signal.ITIMER_REAL, event)\n"
+            "    return [os.getpid(), context.aws_request_id]\n"
         )
-        pid = api.ask("first").json[0]
-        over = threading.Event()
-
-        def shoot():
-            while not over.wait(0.003):
-                runtime.signal(signal.SIGUSR1)
-
-        shooter = threading.Thread(target=shoot)
-        shooter.start()
-        try:
-            for number in range(150):
-                api.send(f"id-{number}")
-            wait_for(lambda: api.events.empty() and api.waiting)
-        finally:
-            over.set()
-            shooter.join()
-        api.send("last")
+        pid = api.ask("first", 0).json[0]
+        for number in range(120):
+            api.send(f"id-{number}", 0.00003 * (1 + number))
+        wait_for(lambda: api.events.empty() and api.waiting)
+        time.sleep(0.02)  # the last alarm is over
+        # An event that an alarm hit on its way in is gone here; the platform would deliver it again.
+        api.send("good", 0)
         answered = []
-        while answered[-1:] != ["last"]:
+        while answered[-1:] != ["good"]:
             answer = api.answer()
             answered.append(answer.request_id)
             if answer.kind == "response":
                 assert [pid, answer.request_id] == answer.json
 
-        assert len(answered) == len(set(answered))
+        assert len(answered) == len(set(answered)) > 60
 
     def test_lazy_imports_of_the_runtime_after_sys_path_was_emptied(self, api, start):
         """A stream after it is still a stream."""

@@ -21,6 +21,7 @@ class Threads(StatefulHandler):
 
     def handle(self, event, context):
         self.seen.add(context.aws_request_id)
+        print("handles", context.aws_request_id, flush=True)
         time.sleep(event.get("sleep", 0))
         return {
             "id": context.aws_request_id,
@@ -141,8 +142,8 @@ def test_sigterm_while_handlers_run(api, start):
     """What hangs is left where it is; `threads` allows the hook beside it."""
     runtime = managed(start, "Threads", 4)
     api.wait_until_idle(4)
-    api.send("1", {"sleep": 60})
-    wait_for(lambda: api.waiting == 3)
+    api.send("long", {"sleep": 60})
+    wait_for(lambda: "handles long" in runtime.output)
     runtime.signal(signal.SIGTERM)
 
     assert 0 == runtime.ended()

@@ -42,6 +42,12 @@ class Handler(StatefulHandler):
         print("before_shutdown", shutdown.reason, shutdown.interrupted, flush=True)
 """
 
+SLEEP = TELL.replace(
+    "if event.get",
+    "if event.get('sleep'): import time; print('sleeps', flush=True); time.sleep(event['sleep'])\n        if event.get",
+    1,
+)
+
 
 class TestStarts:
     def test_cold_then_warm(self, api, start):
@@ -212,14 +218,13 @@ class TestEnd:
     def test_sigterm_while_a_handler_runs_that_ends_in_time(self, api, start):
         """The answer leaves, then the steps run: nothing was interrupted."""
         runtime = start(
-            TELL.replace("if event.get", "import time; time.sleep(event.get('sleep', 0))\n        if event.get"),
+            SLEEP,
             "app.Handler",
             WARMSTATE_SHUTDOWN_BUDGET="9",
         )
         api.ask("1")
         api.send("2", {"sleep": 0.5})
-        wait_for(api.events.empty)
-        time.sleep(0.1)
+        wait_for(lambda: "sleeps" in runtime.output)
         runtime.signal(signal.SIGTERM)
 
         assert ("2", "response") == ((answer := api.answer()).request_id, answer.kind)
@@ -229,14 +234,13 @@ class TestEnd:
     def test_sigterm_while_a_serial_handler_hangs(self, api, start):
         """No code of the user overlaps it: the hook is skipped by name, and the process ends within its budget."""
         runtime = start(
-            TELL.replace("if event.get", "import time; time.sleep(event.get('sleep', 0))\n        if event.get"),
+            SLEEP,
             "app.Handler",
             WARMSTATE_SHUTDOWN_BUDGET="3",
         )
         api.ask("1")
         api.send("2", {"sleep": 60})
-        wait_for(api.events.empty)
-        time.sleep(0.1)
+        wait_for(lambda: "sleeps" in runtime.output)
         begun = time.monotonic()
         runtime.signal(signal.SIGTERM)
         runtime.ended()
@@ -259,11 +263,11 @@ class TestEnd:
 
     def test_a_timeout_then_a_reset(self, api, start):
         """SIGTERM past the deadline leaves the reason for the next process, and all stacks in the log before."""
-        source = TELL.replace("if event.get", "import time; time.sleep(event.get('sleep', 0))\n        if event.get")
+        source = SLEEP
         runtime = start(source, "app.Handler")
         api.ask("1")
         api.send("2", {"sleep": 60}, seconds=1.0)
-        wait_for(api.events.empty)
+        wait_for(lambda: "sleeps" in runtime.output)
         time.sleep(1.1)
         runtime.signal(signal.SIGTERM)
         runtime.ended()
