@@ -54,9 +54,12 @@ def test_every_photo_once_whatever_happens(run, undisturbed, seed):
 @pytest.mark.process
 @pytest.mark.timeout(4 * 3600)
 def test_every_photo_once_in_hundreds_of_runs(run, undisturbed):
-    """The same for as many seeds as there is patience for."""
-    for seed in range(1000, 1000 + int(os.environ.get("RUNS", RUNS))):
-        check(run(seed), undisturbed)
+    """The same for as many seeds as there is patience for; `SEED` and `RUNS` choose others."""
+    first = int(os.environ.get("SEED", "1000"))
+    for seed in range(first, first + int(os.environ.get("RUNS", RUNS))):
+        outcome = run(seed)
+        print(outcome, flush=True)
+        check(outcome, undisturbed)
 
 
 def check(outcome, undisturbed: str) -> None:
