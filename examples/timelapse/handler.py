@@ -30,11 +30,11 @@ OPTIONS = Options.from_environment(os.environ)
 class Timelapse(StatefulHandler):
     """Appends each photo to the video in the bucket."""
 
-    warm_video: State[Video | None] = state(default=None, pin=True)  # with the open encoder: memory only
+    # With the open encoder, which no store could hold: in memory only.
+    warm_video: State[Video | None] = state(default=None, pin=True)
     publisher: State[Publisher] = state(factory=Publisher)
-    photos_taken: State[int] = state(
-        default=0, survives="reset"
-    )  # by this environment, whatever its processes went through
+    # By this environment, whatever its processes went through.
+    photos_taken: State[int] = state(default=0, survives="reset")
     photos: Tail[Photo] = tail(
         max_items=OPTIONS.flush_every + OPTIONS.settle, max_bytes="64 MB", max_age=OPTIONS.max_age
     )

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 1000
 """How many decided keys are kept, to tell a photo that came too late from an event that came twice."""
-
-
 _ROUNDS = 10
+"""How often in a row another instance may be faster before a flush gives up and leaves its photos for the next one."""
 _HEAVY = 48 << 20
 """Bytes of photos that wait for a whole chunk; with more, a part of one is committed."""
 
