@@ -67,8 +67,8 @@ timelapse: $(READY) ## the main job; PHOTOS=300 RATE=30 PHOTOS_FROM=folder chang
 	$(BIN)/python -m examples.timelapse $(TIMELAPSE_OPTIONS)
 
 .PHONY: bench
-bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of the README; QUESTION=cold-start asks one
-	$(BIN)/python -m benchmarks $(QUESTION)
+bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of the README; RUNS=3, QUESTION=cold-start asks one
+	$(BIN)/python -m benchmarks $(if $(RUNS),--runs $(RUNS)) $(QUESTION)
 
 .PHONY: bench-timelapse
 bench-timelapse: $(READY) ## what a photo costs as the video grows, against the stateless ways: writes both README.md

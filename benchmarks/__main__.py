@@ -1,31 +1,23 @@
 """
 Measures warmstate against its peers and writes the tables that the documents show.
 
-    python -m benchmarks                        every question
+    python -m benchmarks                        every question, three runs
     python -m benchmarks warm-cycle cold-start  these
-    python -m benchmarks --quick summary        one short round, printed and not written
+    python -m benchmarks --quick cold-start     one short run, printed and not written
     python -m benchmarks counts                 instructions against the stored counts; fails when they grew
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 
-from benchmarks import counts
-from benchmarks.machine import describe
-from benchmarks.measure import Settings
-from benchmarks.platform.stub import platform_command
-from benchmarks.tables import write
-
-# In the order of docs/benchmarks.md; `benchmarks/questions/` has a module for each.
-QUESTIONS = ("summary", "warm-cycle", "cold-start", "memory", "thaw", "shutdown", "state")
-QUICK = Settings(rounds=1, scale=0.2)
+from benchmarks import counts, survey
+from benchmarks.questions import QUESTIONS
 
 
 def main() -> int:
-    """Ask the questions named on the command line; the exit status is that of the counts, or 0."""
+    """Ask the questions named on the command line; the exit status is 1 when one has no answer or a count grew."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure warmstate against its peers.")
     parser.add_argument(
         "questions",
@@ -33,11 +25,12 @@ def main() -> int:
         metavar="QUESTION",
         help=f"{', '.join(QUESTIONS)}, counts; all but counts when none is named",
     )
+    parser.add_argument("--runs", type=int, default=3, help="how often every question is asked (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=3, help="how often each peer takes its turn (default: %(default)s)"
+        "--minutes", type=float, default=18, help="no further run begins that would end later (default: %(default)s)"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="one short round, printed and not written into the documents"
+        "--quick", action="store_true", help="one short run, printed and not written into the documents"
     )
     parser.add_argument(
         "--accept", metavar="REASON", help="counts: store the counts of today, with the reason why they changed"
@@ -46,25 +39,14 @@ def main() -> int:
     unknown = set(options.questions) - {*QUESTIONS, "counts"}
     if unknown:
         parser.error(f"no such question: {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)} and counts")
+    if options.runs < 1:
+        parser.error("--runs: at least 1")
     if "counts" in options.questions:
         return counts.main(accept_because=options.accept)
-    settings = QUICK if options.quick else Settings(rounds=options.rounds)
-    for question in options.questions or QUESTIONS:
-        answer(question, settings, written=not options.quick)
-    return 0
-
-
-def answer(question: str, settings: Settings, *, written: bool) -> None:
-    """Measure one question and show its tables, in the documents unless it was a quick one."""
-    _, platform = platform_command()
-    machine = f"Measured on {describe()} {settings.rounds} round{'s' if settings.rounds > 1 else ''}, {platform}."
-    tables = importlib.import_module(f"benchmarks.questions.{question.replace('-', '_')}").ask(settings)
-    text = "\n\n".join([*(table.markdown() for table in tables), machine])
-    print(f"\n{text}\n", flush=True)
-    if written:
-        write(f"benchmark: {question}", text, "docs/benchmarks.md")
-        if question == "summary":
-            write("benchmarks", text, "README.md")
+    questions = options.questions or list(QUESTIONS)
+    if options.quick:
+        return survey.quick(questions)
+    return survey.conduct(questions, options.runs, options.minutes)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from benchmarks.artefact import function_folder
 from benchmarks.events import records
 from benchmarks.install import Unavailable, run_quietly
 from benchmarks.interpreters import find_interpreter
-from benchmarks.peers import Peer
+from benchmarks.peers import LAMBDA
 from benchmarks.platform.stub import run
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def life(folder: Path, handler: str, invocations: int) -> int:
             "WARMSTATE_PYTHON": str(folder / "python" / "bin" / "python"),
             "_HANDLER": handler,
         }
-        peer = Peer("counted", [*counting, str(folder / "function" / "bootstrap")], variables)
+        command = [*counting, str(folder / "function" / "bootstrap")]
         options = {"invocations": invocations, "warmup": 0, "sigterm": 1, "timeout": PATIENCE_SECONDS}
         # Times do not matter here, so nothing spins and nothing is tied to a core that others may want.
-        run(peer.command, peer.variables(), records(100), spin=0, stub_cpu=-1, runtime_cpu=-1, **options)
+        run(command, {**LAMBDA, **variables}, records(100), spin=0, stub_cpu=-1, runtime_cpu=-1, **options)
         totals = [
             int(total)
             for out in Path(scratch).glob("*.out")

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.places import CACHE, PLATFORM, ROOT
 from scripts.peer_programs import Unavailable
 
-__all__ = ["Unavailable", "compiled", "node_with", "python_with", "run_quietly", "warmstate_in"]
+__all__ = ["Unavailable", "compiled", "node_with", "plain_environment", "python_with", "run_quietly", "warmstate_in"]
 
 PATIENCE_SECONDS = 600
 """For one installation, over a slow network."""

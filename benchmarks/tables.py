@@ -12,9 +12,12 @@ from scripts.markers import replace_between
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.measure import Figure, Missing
+    from benchmarks.results import Figure, Runs
 
-__all__ = ["Table", "megabytes", "microseconds", "milliseconds", "number", "ratio", "write"]
+__all__ = ["MICRO", "MILLI", "Column", "Table", "cell", "number", "ratio", "tabulate", "write"]
+
+MICRO, MILLI = 1e3, 1e6
+"""Nanoseconds in a micro- and a millisecond."""
 
 
 @attrs.frozen
@@ -24,9 +27,8 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    missing: Sequence[Missing] = ()
-    note: str = ""
-    """A sentence on how this was measured, where it is not as for all the others."""
+    notes: Sequence[str] = ()
+    """Sentences below it: on how this was measured, where it is not as for all the others, and on what is missing."""
 
     def markdown(self) -> str:
         """The table below its title, with its notes; numbers stand on the right."""
@@ -37,11 +39,37 @@ class Table:
             f"|---|{'--:|' * (len(self.columns) - 1)}",
             *(f"| {' | '.join(row)} |" for row in self.rows),
         ]
-        notes = [
-            *(f"Not measured: {one.name} ({one.reason})." for one in self.missing),
-            *([self.note] if self.note else []),
-        ]
-        return "\n".join([*lines, *([""] if notes else []), *notes])
+        return "\n".join([*lines, *([""] if self.notes else []), *self.notes])
+
+
+@attrs.frozen
+class Column:
+    """How one measure is shown: in a unit, with its spread if wanted, or as the ratio to that of another subject."""
+
+    title: str
+    measure: str
+    unit: float = 1.0
+    spread: bool = False
+    against: str = ""
+
+    def of(self, runs: Runs, subject: str) -> str:
+        """The cell of one subject; a dash where it has no such number."""
+        try:
+            if self.against:
+                return ratio(runs.ratio(subject, self.measure, self.against))
+            return cell(runs.figure(subject, self.measure), self.unit, spread=self.spread)
+        except KeyError:
+            return "–"
+
+
+def tabulate(
+    title: str, runs: Runs, columns: Sequence[Column], *, first: str = "runtime", notes: Sequence[str] = ()
+) -> Table:
+    """A row for every subject that has the first column's measure."""
+    rows = [
+        [subject, *(column.of(runs, subject) for column in columns)] for subject in runs.subjects(columns[0].measure)
+    ]
+    return Table(title, [first, *(column.title for column in columns)], rows, notes)
 
 
 def number(value: float) -> str:
@@ -50,23 +78,14 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def microseconds(figure: Figure) -> str:
-    """A figure of nanoseconds, in microseconds."""
-    return number(figure.median / 1e3)
-
-
-def milliseconds(figure: Figure) -> str:
-    """A figure of nanoseconds, in milliseconds."""
-    return number(figure.median / 1e6)
-
-
-def megabytes(figure: Figure) -> str:
-    """A figure of kilobytes, in megabytes."""
-    return number(figure.median / 1024)
+def cell(figure: Figure, unit: float = 1.0, *, spread: bool = False) -> str:
+    """A figure in some unit, with its spread over the runs if wanted."""
+    median = number(figure.median / unit)
+    return f"{median} ({number(figure.low / unit)}–{number(figure.high / unit)})" if spread else median
 
 
 def ratio(figure: Figure) -> str:
-    """A ratio with its spread over the rounds."""
+    """A ratio with its spread over the runs."""
     return f"{figure.median:.2f} ({figure.low:.2f}–{figure.high:.2f})"
 
 

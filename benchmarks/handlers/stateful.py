@@ -9,7 +9,7 @@ from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, re
 
 TYPE_CHECKING = False  # as warmstate itself does: importing typing would be part of the cold start that is measured
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 
 class Memory(StatefulHandler):
@@ -70,3 +70,43 @@ class Leaving(StatefulHandler):
 
     def before_shutdown(self, shutdown: Shutdown) -> None:
         print(f"hook at {time.monotonic_ns()}", file=sys.stderr, flush=True)
+
+
+PIECE = bytes(64_000)
+PIECES = 3125
+
+
+class Streaming(StatefulHandler):
+    """Streams 200 MB."""
+
+    def handle(self, event: Event, context: Context) -> Iterator[bytes]:
+        for _ in range(PIECES):
+            yield PIECE
+
+
+class AsyncStreaming(StatefulHandler):
+    """Streams 200 MB from an event loop."""
+
+    async def handle(self, event: Event, context: Context) -> AsyncIterator[bytes]:
+        for _ in range(PIECES):
+            yield PIECE
+
+
+class Unpinged(StatefulHandler):
+    """Uses a resource that is fresh for a minute, and fails if it is checked all the same."""
+
+    checks: State[int] = state(default=0)
+
+    @resource(check_after=60)
+    def connection(self) -> Iterator[object]:
+        """Open nothing in particular."""
+        yield object()
+
+    @connection.check
+    def connection_alive(self, connection: object) -> None:
+        self.checks += 1
+
+    def handle(self, event: Event, context: Context) -> object:
+        if self.checks or not self.connection:
+            raise RuntimeError("a fresh resource was checked")
+        return event

@@ -6,12 +6,13 @@ Prints one JSON object: question -> subject -> nanoseconds for one operation, or
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,14 @@ import cachetools
 import diskcache
 import lru
 
-from warmstate import State, StatefulHandler, StateStore, state
+from warmstate import Context, Event, State, StatefulHandler, StateStore, resource, state
+from warmstate.testing import Platform
 from warmstate.warm.commits.journal import Journal
 from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.spill.spill import Spill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 KEYS = [f"session/{number}" for number in range(1000)]
 VALUE = bytes(1000)
@@ -78,8 +80,8 @@ class Holder(StatefulHandler):
 
 
 def commit(folder: str) -> dict[str, dict[str, float]]:
-    """A unit of work that sets a slot of some size and commits it, against a bare write of the same bytes to the same disk."""
-    results: dict[str, dict[str, float]] = {"commit": {}, "write": {}}
+    """A unit of work that sets a slot of some size and commits it, against writes of the same bytes to the same disk: appended, and as a file."""
+    results: dict[str, dict[str, float]] = {"commit": {}, "append": {}, "file": {}}
     for name, size in COMMIT_SIZES.items():
         place = Path(folder, f"journal-{size}")
         place.mkdir()
@@ -87,7 +89,9 @@ def commit(folder: str) -> dict[str, dict[str, float]]:
         ledger = Ledger(handler, Holder.__warmstate__, backend=Journal(str(place)))
         ledger.open()
         pages = [bytes([number]) * size for number in (1, 2)]
-        commits, writes = [], []
+        commits: list[int] = []
+        appends: list[int] = []
+        files: list[int] = []
         descriptor = os.open(place / "bare", os.O_CREAT | os.O_WRONLY)
         for number in range(200):
             began = time.perf_counter_ns()
@@ -98,11 +102,16 @@ def commit(folder: str) -> dict[str, dict[str, float]]:
             ledger.settle()
             began = time.perf_counter_ns()
             os.pwrite(descriptor, pages[number % 2], number % 20 * size)
-            writes.append(time.perf_counter_ns() - began)
+            appends.append(time.perf_counter_ns() - began)
+            began = time.perf_counter_ns()
+            file = os.open(place / f"file-{number % 20}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            os.write(file, pages[number % 2])
+            os.close(file)
+            files.append(time.perf_counter_ns() - began)
         os.close(descriptor)
         ledger.close()
-        results["commit"][name] = sorted(commits)[len(commits) // 2]
-        results["write"][name] = sorted(writes)[len(writes) // 2]
+        for kind, times in (("commit", commits), ("append", appends), ("file", files)):
+            results[kind][name] = statistics.median(times)
     return results
 
 
@@ -123,16 +132,51 @@ def spill(folder: str) -> dict[str, dict[str, float]]:
     for name, size in SPILL_SIZES.items():
         value = os.urandom(size)
         for _ in range(20 if size < 10_000_000 else 3):  # in turn: the disk has moods
-            note("out", f"plain file, {name}", partial(plain.write_bytes, value))
+            note("out", f"plain file, {name}", functools.partial(plain.write_bytes, value))
             note("back", f"plain file, {name}", plain.read_bytes)
             plain.unlink()
-            receipt = note("out", f"**warmstate** spill, {name}", partial(ours.put, "key", [value]))
-            note("back", f"**warmstate** spill, {name}", partial(ours.get, receipt))
-            note("mapped", f"**warmstate** spill, {name}", partial(ours.map, receipt))
+            receipt = note("out", f"**warmstate** spill, {name}", functools.partial(ours.put, "key", [value]))
+            note("back", f"**warmstate** spill, {name}", functools.partial(ours.get, receipt))
+            note("mapped", f"**warmstate** spill, {name}", functools.partial(ours.map, receipt))
             ours.drop(receipt)
-            note("out", f"diskcache, {name}", partial(theirs.set, "key", value))
-            note("back", f"diskcache, {name}", partial(theirs.get, "key"))
+            note("out", f"diskcache, {name}", functools.partial(theirs.set, "key", value))
+            note("back", f"diskcache, {name}", functools.partial(theirs.get, "key"))
     return results
+
+
+class Connected(StatefulHandler):
+    """Uses an open resource many times in one invocation, and a plain attribute as often."""
+
+    @resource(check_after=60)
+    def connection(self) -> Iterator[object]:
+        """Open nothing in particular."""
+        yield object()
+
+    @functools.cached_property
+    def cached(self) -> object:
+        return object()
+
+    def handle(self, event: Event, context: Context) -> object:
+        times = range(event["times"])
+
+        def ours() -> None:
+            for _ in times:
+                self.connection  # noqa: B018 - the access is what is measured
+
+        def plain() -> None:
+            for _ in times:
+                self.cached  # noqa: B018 - as above
+
+        return {
+            "**warmstate** resource, open and fresh": best(ours, operations=len(times)),
+            "functools.cached_property": best(plain, operations=len(times)),
+        }
+
+
+def resources(folder: str) -> dict[str, dict[str, float]]:
+    """An access to a resource that is open and fresh."""
+    with Platform(Connected) as platform:
+        return {"access": platform.invoke({"times": 10_000}).json()}
 
 
 def main() -> None:
@@ -140,7 +184,9 @@ def main() -> None:
     answers: dict[str, object] = {}
     for question in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as folder:
-            answers[question] = {"store": store, "commit": commit, "spill": spill}[question](folder)
+            answers[question] = {"store": store, "commit": commit, "spill": spill, "resources": resources}[question](
+                folder
+            )
     print(json.dumps(answers))
 
 

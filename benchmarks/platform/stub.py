@@ -17,7 +17,9 @@ from benchmarks.places import PLATFORM
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Run", "RunFailed", "platform_command", "run"]
+    from benchmarks.peers import Peer
+
+__all__ = ["Run", "RunFailed", "platform_command", "run", "serve"]
 
 PATIENCE_SECONDS = 120
 """For one run, unless its question gives it another time."""
@@ -37,7 +39,7 @@ class Run:
     rss_end_kb: int
     rss_peak_kb: int
     group_pss_kb: int
-    """Of all processes together, what they share counted once; only where there are several slots."""
+    """Of all its processes together, what they share counted once."""
     cpu_ns: int
     """Of all invocations after the warm-up."""
     elapsed_ns: int
@@ -62,6 +64,11 @@ def platform_command() -> tuple[list[str | Path], str]:
     except Unavailable as reason:
         slow = f"**stub in Python, slower than what it measures: {reason}**"
         return [sys.executable, PLATFORM / "stub_runtime_api.py"], slow
+
+
+def serve(peer: Peer, event: bytes, **options: int | str) -> Run:
+    """Serve a peer its invocations and return the times."""
+    return run(peer.command, peer.variables(), event, content_type=peer.content_type, **options)
 
 
 def run(command: list[str], environment: dict[str, str], event: bytes, **options: int | str) -> Run:

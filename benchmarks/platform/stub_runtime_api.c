@@ -325,7 +325,7 @@ static void end_request(struct connection *connection) {
             last_answer_at = now();
             cpu_at_end = cpu_time();
             rss_end = resident_memory();
-            group_pss = options.slots > 1 ? group_memory() : 0;
+            group_pss = group_memory();
         }
         answer(connection, "202 Accepted", "", "{\"status\":\"OK\"}\n");
     } else if (strstr(line, "/extension/register")) {

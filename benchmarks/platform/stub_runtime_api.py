@@ -131,7 +131,7 @@ class Stub:
                 self.finished += 1
                 if self.finished == self.total:
                     self.last_answer_at = time.monotonic_ns()
-                    self.group_pss = self.group_memory() if self.options.slots > 1 else 0
+                    self.group_pss = self.group_memory()
                     self.cpu_at_end, self.rss_end = self.cpu_time(), self.resident_memory()
                     if not self.options.sigterm:
                         self.over.set()

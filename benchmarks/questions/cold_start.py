@@ -3,62 +3,62 @@
 from __future__ import annotations
 
 import functools
+import statistics
 from typing import TYPE_CHECKING
 
 from benchmarks.events import records
-from benchmarks.measure import Figure, available, interleave, ratios
-from benchmarks.peers import EVERYTHING, FUNCTION, PEERS, REFERENCE, Peer
-from benchmarks.platform.stub import run
-from benchmarks.tables import Table, milliseconds, number, ratio
+from benchmarks.measure import available, in_turn, missing
+from benchmarks.peers import EVERYTHING, FUNCTION, OTHERS, REFERENCE
+from benchmarks.platform.stub import serve
+from benchmarks.results import Figure
+from benchmarks.tables import MILLI, Column, Table, cell, number, tabulate
 from scripts.import_log import imports_up_to_first_next
 
 if TYPE_CHECKING:
     from benchmarks.measure import Settings
+    from benchmarks.results import Numbers, Runs
 
-STARTS = 8
-"""Processes of one runtime in one round; the round's number is their median."""
-
+STARTS = 11
+"""Processes of one runtime in one run; the run's number is their median."""
+LOGS = 3
+"""Starts whose imports are logged in one run."""
 SHOWN_MODULES = 12
+PEERS = (EVERYTHING, FUNCTION, *OTHERS)
 
 
-def ask(settings: Settings) -> list[Table]:
+def measure(settings: Settings) -> Numbers:
+    """Every runtime with one invocation, so that it is known to work, and our imports."""
+    subjects = {
+        peer.name: functools.partial(serve, peer, records(100), invocations=1, warmup=0) for peer in available(PEERS)
+    }
+    started = in_turn(settings.turns(STARTS), subjects, "cold start")
+    numbers: Numbers = {
+        name: {"start": statistics.median(run.cold_ns for run in runs)} for name, runs in started.items()
+    }
+    for _ in range(settings.turns(LOGS)):
+        for found in imports_up_to_first_next(EVERYTHING.command, EVERYTHING.variables()):
+            module = numbers.setdefault(f"`{found.name}`", {})
+            module["import"] = min(found.microseconds * 1e3, module.get("import", float("inf")))
+    return numbers
+
+
+def tables(runs: Runs) -> list[Table]:
     """The starts of all runtimes, then where the time of ours goes."""
-    peers, missing = available([EVERYTHING, FUNCTION, *PEERS])
-    results = interleave(
-        settings,
-        {peer.name: functools.partial(start, peer, settings.invocations(STARTS)) for peer in peers},
-        "cold start",
-    )
-    rows = [
-        [
-            name,
-            milliseconds(Figure.of(one.median for one in rounds)),
-            ratio(ratios([one.median for one in rounds], [one.median for one in results[REFERENCE]])),
-        ]
-        for name, rounds in results.items()
+    columns = [
+        Column("ms", "start", MILLI, spread=True),
+        Column("against awslambdaric", "start", against=REFERENCE.name),
     ]
-    starts = Table("From exec to the first next", ["runtime", "ms", "against awslambdaric"], rows, missing)
-    return [starts, breakdown(next(peer for peer in peers if peer.name == EVERYTHING().name))]
+    return [tabulate("From exec to the first next", runs, columns, notes=missing(PEERS)), breakdown(runs)]
 
 
-def start(peer: Peer, times: int) -> Figure:
-    """Start a runtime several times, with one invocation each so that it is known to work."""
-    return Figure.of(
-        run(peer.command, peer.variables(), records(100), invocations=1, warmup=0).cold_ns for _ in range(times)
-    )
-
-
-def breakdown(peer: Peer) -> Table:
+def breakdown(runs: Runs) -> Table:
     """What each module costs on the way to the first next, from Python's own import log."""
-    own: dict[str, list[float]] = {}
-    for _ in range(STARTS):
-        for found in imports_up_to_first_next(peer.command, peer.variables()):
-            own.setdefault(found.name, []).append(found.microseconds)
-    medians = {name: Figure.of(times).median for name, times in own.items()}
-    ordered = sorted(medians, key=lambda name: -medians[name])
-    rows = [[f"`{name}`", number(medians[name] / 1e3)] for name in ordered[:SHOWN_MODULES]]
-    rest = sum(medians[name] for name in ordered[SHOWN_MODULES:])
-    rows.append([f"{max(0, len(ordered) - SHOWN_MODULES)} others", number(rest / 1e3)])
-    rows.append([f"all {len(ordered)} modules", number(sum(medians.values()) / 1e3)])
+    modules = {name: runs.figure(name, "import") for name in runs.subjects("import")}
+    ordered = sorted(modules, key=lambda name: -modules[name].median)
+    rows = [[name, cell(modules[name], MILLI, spread=True)] for name in ordered[:SHOWN_MODULES]]
+    rest = sum(modules[name].median for name in ordered[SHOWN_MODULES:])
+    whole = Figure.of(sum(numbers.get("import", 0.0) for numbers in run.values()) for run in runs.runs)
+    rows.append([f"{max(0, len(ordered) - SHOWN_MODULES)} others", number(rest / MILLI)])
+    rows.append([f"all {len(ordered)} modules", cell(whole, MILLI, spread=True)])
     note = "Each module without the ones it imports; writing the log itself makes them slower than they are."
-    return Table("What warmstate imports on the way", ["module", "ms"], rows, note=note)
+    return Table("What warmstate imports on the way", ["module", "ms"], rows, [note])

@@ -6,46 +6,40 @@ import functools
 from typing import TYPE_CHECKING
 
 from benchmarks.events import records
-from benchmarks.measure import Figure, available, interleave, ratios
-from benchmarks.peers import EVERYTHING, FUNCTION, MEMORY_SLOT, PEERS, REFERENCE
-from benchmarks.platform.stub import Run, run
-from benchmarks.tables import Table, megabytes, ratio
+from benchmarks.measure import available, in_turn, missing
+from benchmarks.peers import EVERYTHING, FUNCTION, MEMORY, OTHERS, REFERENCE
+from benchmarks.platform.stub import serve
+from benchmarks.tables import Column, Table, tabulate
 
 if TYPE_CHECKING:
     from benchmarks.measure import Settings
-    from benchmarks.peers import Peer
+    from benchmarks.results import Numbers, Runs
 
 INVOCATIONS = 10_000
+MEGABYTE = 1024.0
+"""Of the kilobytes that the platform reports."""
+PEERS = (FUNCTION, MEMORY, EVERYTHING, *OTHERS)
 
 
-def ask(settings: Settings) -> list[Table]:
-    """One table, events of 10 kB so that buffers show."""
-    peers, missing = available([FUNCTION, MEMORY_SLOT, EVERYTHING, *PEERS])
-    results = interleave(
-        settings,
-        {peer.name: functools.partial(serve, peer, settings.invocations(INVOCATIONS, peer)) for peer in peers},
-        "memory",
-    )
-    first = {name: [float(one.rss_first_next_kb) for one in runs] for name, runs in results.items()}
-    rows = [
-        [
-            name,
-            megabytes(Figure.of(first[name])),
-            ratio(ratios(first[name], first[REFERENCE])),
-            megabytes(Figure.of(one.rss_end_kb for one in runs)),
-        ]
-        for name, runs in results.items()
+def measure(settings: Settings) -> Numbers:
+    """One process of every runtime."""
+    subjects = {}
+    for peer in available(PEERS):
+        invocations = settings.invocations(INVOCATIONS, peer)
+        subjects[peer.name] = functools.partial(serve, peer, records(1000), invocations=invocations, timeout=300)
+    return {
+        name: {"first next": float(run.rss_first_next_kb), "end": float(run.rss_end_kb)}
+        for name, (run,) in in_turn(1, subjects, "memory").items()
+    }
+
+
+def tables(runs: Runs) -> list[Table]:
+    """One table."""
+    columns = [
+        Column("MB at the first next", "first next", MEGABYTE, spread=True),
+        Column("against awslambdaric", "first next", against=REFERENCE.name),
+        Column("MB after 10,000 invocations", "end", MEGABYTE, spread=True),
+        Column("against awslambdaric", "end", against=REFERENCE.name),
     ]
-    return [
-        Table(
-            "Resident memory",
-            ["runtime", "MB at the first next", "against awslambdaric", "MB after 10,000 invocations"],
-            rows,
-            missing,
-        )
-    ]
-
-
-def serve(peer: Peer, invocations: int) -> Run:
-    """One process of a peer."""
-    return run(peer.command, peer.variables(), records(10_000), invocations=invocations, timeout=600)
+    note = "Events of 1 kB. The loop over requests serves a quarter of the invocations, the shell loop a hundredth."
+    return [tabulate("Resident memory", runs, columns, notes=[note, *missing(PEERS)])]

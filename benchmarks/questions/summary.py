@@ -1,58 +1,38 @@
-"""The numbers of the README: warm, cold and memory of the runtimes one would choose between, from the same processes."""
+"""The table of the README: warm, cold and memory of the runtimes one would choose between, out of the answers to other questions."""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
-from benchmarks.events import records
-from benchmarks.measure import Figure, available, interleave, percentile, ratios
-from benchmarks.peers import FUNCTION, MEMORY_SLOT, REFERENCE, awslambdaric, awslambdaric_managed, limit, node
-from benchmarks.platform.stub import Run, run
-from benchmarks.tables import Table, megabytes, microseconds, milliseconds, ratio
+from benchmarks.peers import EVERYTHING, FUNCTION, LIMIT, MANAGED, MEMORY, NODE, REFERENCE
+from benchmarks.tables import MICRO, MILLI, Column, Table
 
 if TYPE_CHECKING:
-    from benchmarks.measure import Settings
-    from benchmarks.peers import Peer
+    from collections.abc import Mapping
 
-STARTS = 5
-INVOCATIONS = 3000
-COLUMNS = [
-    "runtime",
-    "warm invocation µs",
-    "against awslambdaric",
-    "cold start ms",
-    "against awslambdaric",
-    "memory MB",
-]
+    from benchmarks.results import Runs
+
+NEEDS = ("warm-cycle", "cold-start", "memory")
+STATEFUL = "**warmstate**, with state"
+COLUMNS = (
+    ("warm-cycle", Column("warm invocation µs", "cycle 100 B", MICRO)),
+    ("warm-cycle", Column("against awslambdaric", "cycle 100 B", against=REFERENCE.name)),
+    ("cold-start", Column("cold start ms", "start", MILLI)),
+    ("cold-start", Column("against awslambdaric", "start", against=REFERENCE.name)),
+    ("memory", Column("memory MB", "end", 1024.0)),
+)
+# Warm with one slot; cold with a slot, a tail and a resource.
+ROWS = {
+    STATEFUL: {"warm-cycle": MEMORY.name, "cold-start": EVERYTHING.name, "memory": EVERYTHING.name},
+    **{peer.name: dict.fromkeys(NEEDS, peer.name) for peer in (FUNCTION, REFERENCE, MANAGED, NODE, LIMIT)},
+}
 
 
-def ask(settings: Settings) -> list[Table]:
-    """One table, events of 100 bytes."""
-    peers, missing = available([MEMORY_SLOT, FUNCTION, awslambdaric, awslambdaric_managed, node, limit])
-    results = interleave(settings, {peer.name: functools.partial(serve, peer, settings) for peer in peers}, "summary")
-    cycles = {
-        name: [Figure.of(percentile(one.cycle_ns, 0.5) for one in runs).median for runs in rounds]
-        for name, rounds in results.items()
-    }
-    starts = {
-        name: [Figure.of(one.cold_ns for one in runs).median for runs in rounds] for name, rounds in results.items()
-    }
+def table(answers: Mapping[str, Runs]) -> Table:
+    """One row for each runtime."""
     rows = [
-        [
-            name,
-            microseconds(Figure.of(cycles[name])),
-            ratio(ratios(cycles[name], cycles[REFERENCE])),
-            milliseconds(Figure.of(starts[name])),
-            ratio(ratios(starts[name], starts[REFERENCE])),
-            megabytes(Figure.of(runs[-1].rss_end_kb for runs in rounds)),
-        ]
-        for name, rounds in results.items()
+        [name, *(column.of(answers[question], subjects[question]) for question, column in COLUMNS)]
+        for name, subjects in ROWS.items()
     ]
-    return [Table("Echo of 100 bytes", COLUMNS, rows, missing)]
-
-
-def serve(peer: Peer, settings: Settings) -> list[Run]:
-    """Several processes of one peer."""
-    invocations = settings.invocations(INVOCATIONS, peer)
-    return [run(peer.command, peer.variables(), records(100), invocations=invocations) for _ in range(STARTS)]
+    note = "With state: one slot when warm; a slot, a tail and a resource when cold."
+    return Table("Echo of 100 bytes", ["runtime", *(column.title for _, column in COLUMNS)], rows, [note])
