@@ -18,8 +18,8 @@ from scripts.peer_programs import Unavailable
 
 __all__ = ["Unavailable", "compiled", "node_with", "plain_environment", "python_with", "run_quietly", "warmstate_in"]
 
-PATIENCE_SECONDS = 600
-"""For one installation, over a slow network."""
+PATIENCE_SECONDS = 1200
+"""For one installation: Node's client compiles curl."""
 
 
 def run_quietly(*command: str | Path, cwd: Path | None = None) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "BYTES",
     "COMMITTED",
     "EVERYTHING",
+    "EVERY_PEER",
     "FUNCTION",
     "LAMBDA",
     "LIMIT",
@@ -151,3 +152,5 @@ CURL = Peer("curl in a shell loop", _curl_command, {"PATH": os.environ.get("PATH
 LIMIT = Peer("C loop, no JSON (the limit)", lambda: [str(compiled("limit.c"))])
 
 OTHERS = (LIMIT, REFERENCE, MANAGED, NODE, REQUESTS, CURL)
+EVERY_PEER = (FUNCTION, ORJSON, *OTHERS)
+"""What has an installation of its own; the others are handlers of these."""

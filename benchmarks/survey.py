@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks import goals
 from benchmarks.machine import Neighbours, describe
 from benchmarks.measure import Settings
+from benchmarks.peers import EVERY_PEER
 from benchmarks.places import CACHE
 from benchmarks.platform.stub import platform_command
 from benchmarks.progress import minutes, say
@@ -28,6 +29,7 @@ ANSWERS = CACHE / "answers.json"
 
 def conduct(questions: Sequence[str], runs: int, limit_minutes: float) -> int:
     """Ask the questions so many times, each time all of them, and write; 1 when one of them has no answer."""
+    install()
     neighbours = Neighbours()
     found: dict[str, list[Numbers]] = {name: [] for name in questions}
     began, done = minutes(), 0
@@ -50,6 +52,14 @@ def conduct(questions: Sequence[str], runs: int, limit_minutes: float) -> int:
     unanswered = [name for name in questions if name not in answered]
     say(f"done; {'no answer to ' + ', '.join(unanswered) if unanswered else 'every question has its answer'}")
     return 1 if unanswered else 0
+
+
+def install() -> None:
+    """Install all peers before any time counts: npm compiles for minutes."""
+    for peer in EVERY_PEER:
+        say(f"installing: {peer.name}")
+        if problem := peer.problem():
+            say(f"FAILED: {peer.name}: {problem}")
 
 
 def quick(questions: Iterable[str]) -> int:
