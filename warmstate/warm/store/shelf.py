@@ -95,13 +95,12 @@ class Shelf:
         while True:
             try:
                 key = next(iter(self.resident))
-                break
             except RuntimeError:
-                pass  # a reader moved a key between the two steps
-        if key is MARK:
-            del self.resident[key]
-            return key, None
-        return key, self.resident[key]
+                continue  # a reader moved a key between the two steps
+            if key is MARK:
+                del self.resident[key]
+                return key, None
+            return key, self.resident[key]
 
     def mark(self) -> None:
         """What is used from here on was used since the mark."""
