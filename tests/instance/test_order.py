@@ -1,146 +1,146 @@
-"""The published table of steps holds: they run in its order, and each unit of work in it commits or rolls back as a whole."""
+"""The instance is held to the published table: every step of `SEQUENCE`, in its order, and what an exception in it leads to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
 
 import pytest
 
-from warmstate import Context, Event, Init, Shutdown, State, StatefulHandler, Tail, Thaw, resource, state, tail
+from warmstate import State, StatefulHandler, Tail, resource, state, tail
+from warmstate.instance import Instance, serving
 from warmstate.instance.hooks import SEQUENCE
+from warmstate.instance.warm_parts import WarmParts
+from warmstate.lifecycle.environment import Environment
+from warmstate.lifecycle.events import Init, Shutdown, Thaw
+from warmstate.wire.runtime_api import Invocation
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-UNITS = [step for step in SEQUENCE if step.unit]
+STEPS: list[str] = []
 
 
-class Witness(StatefulHandler):
-    """Notes each step of its code in `seen`, and in a committed slot; raises in the one that `fails` names."""
+class Recorder(StatefulHandler):
+    """Writes down each of its hooks, and fails in the one that `failing` names."""
 
-    seen: list[str] = []  # noqa: RUF012 - made anew by each test
-    fails = ""
-
-    marks: State[tuple[str, ...]] = state(default=(), survives="reset")
-    items: Tail[int] = tail(max_items=1, survives="reset")
-    leftovers: Tail[int] = tail(max_items=100)
+    failing = ""
+    count: State[int] = state(default=0, survives="reset")
+    items: Tail[int] = tail(max_items=1)
 
     def __init__(self) -> None:
-        self.seen.append("construct")
+        self.ran("construct")
 
-    @resource(check_after=5)
-    def line(self) -> Iterator[object]:
-        yield object()
-        self.seen.append("close")
+    def ran(self, step):
+        STEPS.append(step)
+        if step == self.failing:
+            raise ValueError(step)
 
-    @line.check
-    def line_answers(self, line: object) -> None:
-        self.seen.append("renew")
-
-    def step(self, name: str) -> None:
-        self.seen.append(name)
-        self.marks = (*self.marks, name)
-        if self.fails == name:
-            raise RuntimeError(f"{name} was asked to fail")
-
-    def on_init(self, init: Init) -> None:
-        if self.marks:
-            self.seen.append("adopt")
-        self.step("on_init")
-
-    def on_thaw(self, thaw: Thaw) -> None:
-        self.step("on_thaw")
-
-    def handle(self, event: Event, context: Context) -> object:
-        _ = self.line
-        self.items.append(1)
-        self.leftovers.append(1)
-        self.step("handle")
-        return list(self.marks)
+    @resource
+    def line(self):
+        yield "line"
+        self.ran("close")
 
     @items.flush
-    def write(self, batch: Sequence[int]) -> None:
-        self.step("flush")
+    def write(self, batch):
+        self.count += 10
+        self.ran("flush")
 
-    @leftovers.flush
-    def write_leftovers(self, batch: Sequence[int]) -> None:
-        self.step("flush")
+    def on_init(self, init):
+        self.count += 1
+        self.ran("on_init")
 
-    def after_response(self, context: Context) -> None:
-        self.step("after_response")
+    def on_thaw(self, thaw):
+        self.count += 1
+        self.ran("on_thaw")
 
-    def before_shutdown(self, shutdown: Shutdown) -> None:
-        self.step("before_shutdown")
+    def handle(self, event, context):
+        self.count += 1
+        self.items.append(1)
+        assert self.line
+        self.ran("handle")
 
+    def after_response(self, context):
+        self.count += 1
+        self.ran("after_response")
 
-@pytest.fixture(name="witness")
-def _witness(warm):
-    Witness.seen = []
-    Witness.fails = ""
-    return warm(Witness)
-
-
-def names(phase: str) -> list[str]:
-    """What of the table's steps a handler can see, in the table's order."""
-    invisible = {"encode", "commit", "post", "settle"}
-    return [step.name for step in SEQUENCE if step.phase == phase and step.name not in invisible]
-
-
-def test_the_steps_of_a_life_run_in_the_tables_order(witness) -> None:
-    """Init with adoption, an invocation after a freeze, and the end of a process."""
-    witness.invoke({})
-    witness.kill()
-    Witness.seen.clear()
-    witness.ps()[0].start()
-
-    # The class is called before the commits of its predecessor are there for on_init.
-    assert names("init") == Witness.seen
-
-    witness.invoke({})
-    witness.freeze(minutes=20)
-    Witness.seen.clear()
-    witness.invoke({})
-
-    assert names("invocation") == Witness.seen
-
-    Witness.seen.clear()
-    witness.spindown()
-
-    assert names("shutdown") == Witness.seen
+    def before_shutdown(self, shutdown):
+        self.items.append(1)
+        self.ran("before_shutdown")
 
 
-@pytest.mark.parametrize("step", UNITS, ids=lambda step: f"{step.phase}: {step.name}")
-def test_what_a_failing_unit_changed_is_rolled_back_and_nothing_else(witness, step) -> None:
-    """The mark of the step that raised is gone with it; those of the steps around it stay."""
-    if step.phase != "init":
-        witness.invoke({})
-        witness.freeze(minutes=20)
-    before = marks_of(witness)
-    Witness.fails = step.name
+@pytest.fixture(name="watched")
+def _watched(monkeypatch):
+    """The runtime's own steps are written down as well: white-box, for nobody else can see them."""
+    STEPS.clear()
 
-    if step.phase == "shutdown":
-        witness.reset()
-    else:
-        witness.invoke({})
-    Witness.fails = ""
-    witness.kill()
-    Witness.seen.clear()
-    after = witness.invoke({}).json()
+    def watch(owner, name, step):
+        original = getattr(owner, name)
 
-    added = after[len(before) : after.index("on_init", max(1, len(before)))] if before else []
-    others = {
-        ("init", "on_init"): [],
-        ("invocation", "on_thaw"): [],
-        ("invocation", "handle"): ["on_thaw", "after_response"],  # the caller has the error
-        ("invocation", "flush"): ["on_thaw", "handle", "after_response"],
-        ("invocation", "after_response"): ["on_thaw", "handle", "flush"],
-        ("shutdown", "before_shutdown"): ["flush"],
-        ("shutdown", "flush"): ["before_shutdown"],
-    }
-    assert others[step.phase, step.name] == added
-    assert (2 if before else 1) == after.count("on_init")
+        def watching(*arguments, **options):
+            STEPS.append(step)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, watching)
+
+    watch(WarmParts, "open", "adopt")
+    watch(WarmParts, "thawed", "renew")
+    watch(serving, "encode_answer", "encode")
+    watch(WarmParts, "settle", "settle")
 
 
-def marks_of(witness) -> tuple[str, ...]:
-    """What is committed now."""
-    return witness.handler.marks if witness.ps() else ()
+def live(directory, failing=""):
+    """One short life with a freeze in it; returns the instance and the answer to its only invocation."""
+    cls = type("Recorder", (Recorder,), {"failing": failing, "__module__": __name__})
+    environment = Environment.from_mapping({"AWS_LAMBDA_FUNCTION_NAME": "function"})
+    instance = Instance(cls, environment, directory=str(directory))
+    instance.init(Init("cold"))
+    answer = instance.invoke(
+        Invocation("r-1", b"{}", deadline_ms=int((time.time() + 60) * 1000)), thaw=Thaw(1200.0, 1200.0)
+    )
+    STEPS.append("post")
+    instance.finish(answer)
+    instance.shutdown(Shutdown(seconds_left=10.0))
+    instance.abandon()
+    return instance, answer
+
+
+def test_every_step_runs_in_the_order_of_the_table(watched, tmp_path, monkeypatch) -> None:
+    """Nothing is missing, nothing runs twice, nothing runs that the table does not name."""
+    committed = WarmParts.commit
+
+    def commit(parts, context):
+        if context is not None and "handle" in STEPS:  # each unit commits; the table shows that of the invocation
+            STEPS.append("commit")
+        committed(parts, context)
+
+    monkeypatch.setattr(WarmParts, "commit", commit)
+    live(tmp_path)
+
+    assert [step.name for step in SEQUENCE] == STEPS
+
+
+@pytest.mark.parametrize(
+    "step", [step.name for step in SEQUENCE if step.runs == "handler" and step.phase == "invocation"]
+)
+def test_an_exception_leads_to_what_the_table_says(watched, tmp_path, step) -> None:
+    """Only what runs before the answer fails the invocation, and a failed flush does not; the end runs in any case."""
+    _, answer = live(tmp_path, failing=step)
+
+    fails = step in {"on_thaw", "handle"}
+    assert ("ValueError" if fails else None) == getattr(answer.outcome, "error_type", None)
+    assert ("after_response" in STEPS) == (step != "on_thaw")
+    assert {"before_shutdown", "flush"} <= set(STEPS[STEPS.index("settle") :])
+
+
+@pytest.mark.parametrize("step", ["before_shutdown", "flush", "close"])
+def test_a_step_of_the_end_that_fails_stops_no_other(watched, tmp_path, step) -> None:
+    """All three run, whichever raises."""
+    live(tmp_path, failing=step)
+
+    assert {"before_shutdown", "flush", "close"} <= set(STEPS[STEPS.index("settle") :])
+
+
+@pytest.mark.parametrize("step", ["construct", "on_init"])
+def test_an_init_that_fails_serves_nothing(watched, tmp_path, step) -> None:
+    """The exception is the user's, and no later step runs."""
+    with pytest.raises(ValueError, match=step):
+        live(tmp_path, failing=step)
+
+    assert step == STEPS[-1]

@@ -18,9 +18,22 @@ from __future__ import annotations
 from warmstate.testing.clock import FakeClock
 from warmstate.testing.contexts import context
 from warmstate.testing.environment import Environment
+from warmstate.testing.leaks import assert_forgets, assert_leaves_nothing
 from warmstate.testing.platform import Platform
 from warmstate.testing.processes import ProcessPlatform
 from warmstate.testing.result import Result
+from warmstate.testing.survival import assert_survives
 from warmstate.testing.timeline import Timeline
 
-__all__ = ["Environment", "FakeClock", "Platform", "ProcessPlatform", "Result", "Timeline", "context"]
+__all__ = [
+    "Environment",
+    "FakeClock",
+    "Platform",
+    "ProcessPlatform",
+    "Result",
+    "Timeline",
+    "assert_forgets",
+    "assert_leaves_nothing",
+    "assert_survives",
+    "context",
+]

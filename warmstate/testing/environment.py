@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -29,6 +29,8 @@ from warmstate.wire.failure import failure_from
 from warmstate.wire.runtime_api import Failure, Invocation, StreamedSuccess
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from warmstate.context import Context
     from warmstate.handler import StatefulHandler
     from warmstate.instance import Answer
@@ -147,11 +149,12 @@ class Environment:
         self._process = process
         self._next()
 
-    def serve(self, invocation: Invocation, *, die: bool = False) -> Result:
+    def serve(self, invocation: Invocation, *, dying: Callable[[Any], object] | None = None) -> Result:
         """
         Deliver one invocation and return what the caller gets; a process that is missing is started.
 
-        With `die` the process is killed after the commit and before the answer leaves.
+        With `dying` the process is killed after the commit and before the answer leaves; it is called just before, with the
+        user's object.
         """
         self.invocations += 1
         try:
@@ -171,7 +174,8 @@ class Environment:
         answer = process.invoke(invocation, thaw=thaw)
         self.starts[answer.context.start] += 1
         result = self._deliver(invocation, answer)
-        if die:
+        if dying is not None:
+            dying(process.handler)
             self.kill()
             killed = _failure(invocation, "Runtime.ExitError", "Runtime exited with error: signal: killed")
             return self._failed(invocation, killed, answer.context)

@@ -109,10 +109,21 @@ class Platform:
         self.timeline.add("invoke", environment.instance, result.summary())
         return result
 
-    def invoke_and_die(self, event: object = None, *, request_id: str | None = None) -> Result:
-        """Deliver an event to a process that is killed after its commit and before its answer leaves; `/tmp` stays."""
+    def invoke_and_die(
+        self,
+        event: object = None,
+        *,
+        request_id: str | None = None,
+        just_before: Callable[[Any], object] = lambda _handler: None,
+    ) -> Result:
+        """
+        Deliver an event to a process that is killed after its commit and before its answer leaves; `/tmp` stays.
+
+        `just_before` is called with the handler when it is about to be killed.
+        """
         environment = self._for_tenant(None, None)
-        result = environment.serve(self._invocation(event, None, request_id, None, "application/json"), die=True)
+        invocation = self._invocation(event, None, request_id, None, "application/json")
+        result = environment.serve(invocation, dying=just_before)
         self.timeline.add("die", environment.instance, result.summary())
         return result
 
