@@ -58,7 +58,7 @@ def make_layouts(scratch: Path) -> list[Peer]:
     }
     layouts = [layout(scratch / form, name, python, form) for name, form in forms.items()]
     for name, options in {"the same with `site`": "", "the same with `-I`": "-I -S"}.items():
-        changed = layout(scratch / f"python{options.replace(' ', '')}", name, python, "unchecked-hash")
+        changed = layout(scratch / f"with{options.replace(' ', '')}", name, python, "unchecked-hash")
         bootstrap = Path(changed.command[0])
         bootstrap.write_text(bootstrap.read_text().replace('}" -S -c', f'}}" {options} -c'))
         layouts.append(changed)
