@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.emulator.conftest import CLIENTS, ROOT, TASK_ROOT
+from warmstate.cli.functions import find_handlers
 from warmstate.cli.main import build_parser, main
 from warmstate.emulator import Emulator, Function
 
@@ -64,15 +65,24 @@ def test_answer_is_all_that_stdout_has(run):
         (["freeze", "i-999"], 2),
         (["invoke", "--endpoint", "http://127.0.0.1:9"], 3),
         (["-C", "/does/not/exist", "ps"], 2),
+        (["ps", "-C", "/does/not/exist"], 2),
+        (["nothing"], 2),
+        (["invoke", "--nothing"], 2),
+        (["scale", "many"], 2),
+        (["invoke", "--expect-start", "restore"], 8),
+        (["dev"], 2),
+        (["dev", "app"], 2),
+        (["dev", "a.B", "c.B"], 2),
+        (["dev", "a.B", "c.D", "--name", "x"], 2),
     ],
 )
 def test_exit_codes(run, arguments, code):
     """Each kind of failure has its own exit code, and one shape of message."""
-    try:
-        found, _, err = run(*arguments)
-    except SystemExit as stopped:  # argparse's own, for what it cannot parse
-        found, err = stopped.code, "error["
+    found, _, err = run(*arguments)
     assert found == code
+    if code == 8:
+        assert "expected the start restore" in err
+        return
     if code not in {1, 5}:
         assert "error[" in err
 
@@ -104,6 +114,38 @@ def test_errors_as_json(run):
     assert (problem["v"], problem["ok"], problem["exit"]) == (1, False, code)
     assert problem["code"].startswith("WS")
     assert problem["fix"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nothing", "--json"], ["--json", "freeze", "i-999"], ["invoke", "-n", "x", "--json"]]
+)
+def test_every_error_can_be_json(run, arguments):
+    """What cannot be parsed has the same shape, and --json may stand before the verb."""
+    code, out, _ = run(*arguments)
+    problem = json.loads(out)
+    assert (problem["ok"], problem["exit"], bool(problem["fix"])) == (False, code, True)
+
+
+def test_streamed_answer_is_printed_as_it_comes(running, run):
+    """invoke --stream writes the pieces to stdout, and how it went to stderr; a failed one has its exit code."""
+    runtime = [sys.executable, str(CLIENTS / "streaming.py")]
+    running.add(Function(name="stream", handler="x", task_root=TASK_ROOT, runtime=runtime))
+    try:
+        code, out, err = run("invoke", "stream", "--stream", "-d", '{"chunks": ["a", "b"]}')
+        assert (code, out) == (0, "ab")
+        assert "billed" in err
+        code, out, _ = run("invoke", "stream", "--stream", "-d", '{"chunks": ["a"], "fail": "late"}')
+        assert (code, out.startswith("a")) == (1, True)
+    finally:
+        running.remove("stream")
+
+
+def test_handler_is_found(tmp_path):
+    """The only StatefulHandler of a folder is found by reading its modules, without running them."""
+    (tmp_path / "app.py").write_text("import warmstate\nclass One(warmstate.StatefulHandler): ...\nraise SystemExit\n")
+    (tmp_path / "broken.py").write_text("def :\n")
+    (tmp_path / "other.py").write_text("class Plain: ...\n")
+    assert find_handlers(str(tmp_path)) == ["app.One"]
 
 
 def test_verbs_and_ps(run):

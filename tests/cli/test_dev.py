@@ -36,7 +36,8 @@ class Session:
         self.folder = folder
         self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "HOME": str(folder)}
         self.log = folder / "dev.log"
-        command = [sys.executable, "-m", "warmstate.cli.main", "dev", "app.Counter", "-P", "0", *options]
+        handlers = [] if "other.Second" in options else ["app.Counter"]
+        command = [sys.executable, "-m", "warmstate.cli.main", "dev", *handlers, "-P", "0", *options]
         with self.log.open("w") as file:
             self.process = subprocess.Popen(command, cwd=folder, env=self.environment, stderr=file, stdout=file)
         self.wait_for("Ctrl-C ends")
@@ -112,6 +113,27 @@ def test_syntax_error_keeps_the_old_code(start, tmp_path):
     (tmp_path / "app.py").write_text(HANDLER.replace('"version": 1', '"version": 22'))
     dev.wait_for("kept count")
     assert dev("invoke")["version"] == 22
+
+
+def test_broken_handler_shows_before_the_first_event(start, tmp_path):
+    """An instance is initialized when dev starts, so an import error is seen at once; mended, it works."""
+    (tmp_path / "app.py").write_text("import does_not_exist\n")
+    dev = start()
+    dev.wait_for("does_not_exist")
+    (tmp_path / "app.py").write_text(HANDLER)
+    dev.wait_for("RELOAD")
+    assert dev("invoke")["count"] == 1
+
+
+def test_several_functions_and_variables(start, tmp_path):
+    """dev serves several handlers, with SAM's file of variables, and starts nothing early when told to wait."""
+    body = "import os\ndef Second(event, context):\n    return os.environ['COLOUR'] + os.environ['SIZE']\n"
+    (tmp_path / "other.py").write_text(body)
+    (tmp_path / "vars.json").write_text('{"Parameters": {"COLOUR": "red", "SIZE": "s"}, "second": {"SIZE": "l"}}')
+    dev = start("app.Counter", "other.Second", "-w", "-n", "vars.json")
+    assert "INIT" not in dev.log.read_text()
+    assert dev("invoke", "second") == "redl"
+    assert dev("invoke", "counter")["count"] == 1
 
 
 def test_verbs_of_the_lifecycle(start):

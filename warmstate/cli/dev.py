@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import shlex
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 from warmstate.cli.client import forget_endpoint, write_endpoint
+from warmstate.cli.functions import functions_from
 from warmstate.cli.look import line_of
 from warmstate.cli.output import paint, print_json, uses_colour
 from warmstate.cli.problem import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Problem
@@ -19,11 +18,11 @@ from warmstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from warmstate.emulator import Emulator, Event, Function
 
-__all__ = ["dev", "function_from"]
+__all__ = ["dev"]
 
 COLOURS = {
     "COLD": "blue",
@@ -55,85 +54,30 @@ def dev(options: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    function = function_from(options)
+    functions = functions_from(options)
     emulator = _start(options)
     with emulator:
         emulator.events.listen(_printer(options))
         try:
-            emulator.add(function)
+            for function in functions:
+                emulator.add(function)
         except ConfigurationError as error:
             raise Problem("WS207", str(error), exit=EXIT_USAGE) from None
         path = write_endpoint(os.getcwd(), emulator.url, options.token)
         try:
-            _greet(options, emulator, function)
+            _greet(options, emulator, functions)
+            if not options.wait:
+                for function in functions:
+                    emulator.warm_up(function.name)  # what is broken shows now, not at the first event
+            _hint(options)
             if options.reload != "off":
                 from warmstate.cli.reload import Watcher
 
-                Watcher(options, emulator, function, _say(options)).run(stop)
+                Watcher(options, emulator, functions, _say(options)).run(stop)
             stop.wait()
         finally:
             forget_endpoint(path)
     return EXIT_OK
-
-
-def function_from(options: argparse.Namespace) -> Function:
-    """
-    The function that the command line describes.
-
-    Raises:
-        Problem: It cannot be one.
-    """
-    try:
-        from warmstate.emulator import Function
-    except ModuleNotFoundError as error:
-        why = f"the package {error.name} is missing"
-        raise Problem(
-            "WS208", "the emulator is not installed", why=why, fix="pip install 'warmstate[emulator]'", exit=EXIT_USAGE
-        ) from None
-    handler = options.handler.replace(":", ".")
-    if "." not in handler:
-        fix = "write module.Class or module.function, for example app.Handler"
-        raise Problem("WS209", f"'{options.handler}' names no handler", fix=fix, exit=EXIT_USAGE)
-    name = options.name or re.sub(r"[^A-Za-z0-9_-]", "-", handler.replace("/", ".").split(".")[-1]).lower()
-    try:
-        return Function(
-            name=name,
-            handler=handler,
-            task_root=os.getcwd(),
-            environment=_variables(options),
-            memory_mb=options.memory,
-            tmp_mb=options.tmp,
-            timeout=options.timeout,
-            idle_timeout=options.idle or None,
-            max_instances=options.max_instances,
-            max_concurrency=options.max_concurrency,
-            provisioned=options.provisioned,
-            strategy=options.strategy,
-            freeze=options.freeze == "auto",
-            url_mode="RESPONSE_STREAM" if options.url_mode == "stream" else "BUFFERED",
-            runtime=shlex.split(options.runtime) if options.runtime else None,
-            inspect=True,
-        )
-    except ConfigurationError as error:
-        raise Problem("WS207", str(error), exit=EXIT_USAGE) from None
-
-
-def _variables(options: argparse.Namespace) -> dict[str, str]:
-    lines = list[str]()
-    if options.env_file:
-        with open(options.env_file, encoding="utf-8") as file:
-            lines += [line.strip().removeprefix("export ") for line in file]
-    lines += options.env_var
-    # Between two edits the code is another one each time: state must not belong to the code that wrote it.
-    variables = {"WARMSTATE_ADOPT": "any-code"} if options.reload == "keep" else {}
-    for line in lines:
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if not equals:
-            raise Problem("WS210", f"'{line}' is no variable", fix="write NAME=VALUE", exit=EXIT_USAGE)
-        variables[name] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
-    return variables
 
 
 def _start(options: argparse.Namespace) -> Emulator:
@@ -156,20 +100,28 @@ def _start(options: argparse.Namespace) -> Emulator:
             port += 1
 
 
-def _greet(options: argparse.Namespace, emulator: Emulator, function: Function) -> None:
-    invoke = f"{emulator.url}/2015-03-31/functions/{function.name}/invocations"
-    if options.json:
-        print_json({"v": 1, "ok": True, "url": emulator.url, "function": function.name, "invoke": invoke})
-        return
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    limits = f"{function.memory_mb} MB, /tmp {function.tmp_mb} MB, {function.timeout:g} s"
+def _greet(options: argparse.Namespace, emulator: Emulator, functions: Sequence[Function]) -> None:
     say = _say(options)
-    say(f"warmstate   {function.name} = {function.handler}   python {python}   {limits}")
-    say(f"  invoke   {invoke}")
-    say(f"  url      {emulator.url}/lambda-url/{function.name}/")
-    say(f"  api      {emulator.url}/_warmstate/api/v1/openapi.json")
-    if emulator.isolation is not None:
-        say(f"  /tmp     a private folder, not a file system of its own: {emulator.isolation}")
+    for function in functions:
+        invoke = f"{emulator.url}/2015-03-31/functions/{function.name}/invocations"
+        if options.json:
+            print_json({"v": 1, "ok": True, "url": emulator.url, "function": function.name, "invoke": invoke})
+            continue
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        limits = f"{function.memory_mb} MB, /tmp {function.tmp_mb} MB, {function.timeout:g} s"
+        say(f"warmstate   {function.name} = {function.handler}   python {python}   {limits}")
+        say(f"  invoke   {invoke}")
+        say(f"  url      {emulator.url}/lambda-url/{function.name}/")
+    if not options.json:
+        say(f"  api      {emulator.url}/_warmstate/api/v1/openapi.json")
+        if emulator.isolation is not None:
+            say(f"  /tmp     a private folder, not a file system of its own: {emulator.isolation}")
+
+
+def _hint(options: argparse.Namespace) -> None:
+    if options.json:
+        return
+    say = _say(options)
     reload = {
         "keep": "a change keeps committed state",
         "fresh": "a change drops all state",

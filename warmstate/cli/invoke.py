@@ -16,6 +16,7 @@ from warmstate.cli.problem import (
     EXIT_OK,
     EXIT_THROTTLED,
     EXIT_TIMED_OUT,
+    EXIT_UNEXPECTED,
     EXIT_USAGE,
     Problem,
 )
@@ -32,6 +33,9 @@ def invoke(options: argparse.Namespace) -> int:
     """Send the event, once or `--repeat` times."""
     client = Client(options)
     payload = _payload(options)
+    options.json = options.json or options.output_format == "json"
+    if options.stream:
+        return _streamed(options, client, payload)
     if options.repeat > 1:
         from warmstate.cli.repeat import repeat
 
@@ -54,6 +58,17 @@ def send(client: Client, options: argparse.Namespace, payload: bytes) -> request
     Raises:
         Problem: The service refuses it.
     """
+    headers = _headers(options)
+    path = f"/2015-03-31/functions/{quoted(options.function or '_')}/invocations"
+    if options.qualifier:
+        path += f"?Qualifier={quoted(options.qualifier)}"
+    answer = client.send("POST", path, data=payload, headers=headers)
+    if answer.status_code >= 400:
+        raise _refused(answer)
+    return answer
+
+
+def _headers(options: argparse.Namespace) -> dict[str, str]:
     headers = {"X-Amz-Log-Type": "Tail"}
     if options.asynchronous:
         headers["X-Amz-Invocation-Type"] = "Event"
@@ -65,13 +80,25 @@ def send(client: Client, options: argparse.Namespace, payload: bytes) -> request
         headers["X-Amz-Tenant-Id"] = options.tenant_id
     if options.on:
         headers["X-Warmstate-Instance"] = options.on
-    path = f"/2015-03-31/functions/{quoted(options.function or '_')}/invocations"
-    if options.qualifier:
-        path += f"?Qualifier={quoted(options.qualifier)}"
-    answer = client.send("POST", path, data=payload, headers=headers)
+    return headers
+
+
+def _streamed(options: argparse.Namespace, client: Client, payload: bytes) -> int:
+    """InvokeWithResponseStream: each piece goes to stdout as it comes."""
+    from warmstate.wire.invoke_api import EventStreamDecoder
+
+    path = f"/2021-11-15/functions/{quoted(options.function or '_')}/response-streaming-invocations"
+    answer = client.send("POST", path, data=payload, headers=_headers(options), stream=True)
     if answer.status_code >= 400:
         raise _refused(answer)
-    return answer
+    decoder = EventStreamDecoder()
+    for data in answer.iter_content(None):
+        for headers, piece in decoder.feed(data):
+            if headers[":event-type"] == "PayloadChunk" and not options.json:
+                sys.stdout.buffer.write(piece)
+                sys.stdout.flush()
+    found = _details(client, answer)
+    return _show(options, b"" if not found["outcome"]["functionError"] else found["outcome"]["payload"].encode(), found)
 
 
 def _refused(answer: requests.Response) -> Problem:
@@ -100,14 +127,20 @@ def _details(client: Client, answer: requests.Response) -> dict[str, Any]:
 def _show(options: argparse.Namespace, payload: bytes, found: dict[str, Any]) -> int:
     outcome = found["outcome"]
     code = exit_code(outcome)
+    expected = getattr(options, "expect_start", None)
+    if code == EXIT_OK and expected not in {None, outcome["start"]}:
+        code = EXIT_UNEXPECTED
+        note(options, f"expected the start {expected}, found {outcome['start']}")
     if options.json:
         print_json({"v": 1, "ok": code == EXIT_OK, "exit": code, "requestId": found["requestId"], **outcome})
         return code
-    sys.stdout.buffer.write(payload + (b"" if payload.endswith(b"\n") else b"\n"))
+    if payload or not getattr(options, "stream", False):
+        sys.stdout.buffer.write(payload + (b"" if payload.endswith(b"\n") else b"\n"))
     sys.stdout.flush()
     if getattr(options, "tail", False):
         note(options, outcome["log"].rstrip("\n"))
     init = f" + init {outcome['initMs']:.0f}" if outcome["initMs"] is not None else ""
+    init += f" + restore {outcome['restoreMs']:.0f}" if outcome["restoreMs"] is not None else ""
     failed = f" · {outcome['errorType']}" if outcome["functionError"] else ""
     note(
         options,

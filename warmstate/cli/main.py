@@ -16,6 +16,7 @@ from warmstate.cli.problem import EXIT_CODES, EXIT_INTERRUPTED, EXIT_UNREACHABLE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 __all__ = ["build_parser", "main"]
 
@@ -36,25 +37,42 @@ class _Version(argparse.Action):
             parser.exit(0, "warmstate, not installed\n")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what it cannot parse in the one shape of our errors."""
+
+    def error(self, message: str) -> NoReturn:
+        fix = f"{self.prog} --help"
+        raise Problem("WS200", message.partition(": ")[2] or message, where=self.prog, fix=fix, exit=EXIT_USAGE)
+
+
+def _shared(*, before_verb: bool) -> _Parser:
+    """What every verb takes, before the verb as well as after it; there it only counts when it is given."""
+
+    def default(value: object) -> object:
+        return value if before_verb else argparse.SUPPRESS
+
+    shared = _Parser(add_help=False)
+    group = shared.add_argument_group("for every verb")
+    add = group.add_argument
+    add("-C", dest="directory", metavar="DIR", default=default(None), help="run as if started in DIR")
+    which = "the emulator to talk to (default: the one that runs in this folder)"
+    add("--endpoint", metavar="URL", default=default(None), help=which)
+    add("--json", action="store_true", default=default(value=False), help="answer in JSON, one object a line")
+    silent = "only the answer, nothing beside it"
+    add("-q", "--quiet", action="store_true", default=default(value=False), help=silent)
+    choices = ["auto", "always", "never"]
+    add("--color", choices=choices, default=default("auto"), help="colours (default: on a terminal)")
+    long = "progress of long work (default: on a terminal)"
+    add("--progress", choices=["auto", "never"], default=default("auto"), help=long)
+    return shared
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    shared = argparse.ArgumentParser(add_help=False)
-    group = shared.add_argument_group("for every verb")
-    group.add_argument("-C", dest="directory", metavar="DIR", help="run as if started in DIR")
-    group.add_argument(
-        "--endpoint", metavar="URL", help="the emulator to talk to (default: the one that runs in this folder)"
-    )
-    group.add_argument("--json", action="store_true", help="answer in JSON, one object a line")
-    group.add_argument("-q", "--quiet", action="store_true", help="only the answer, nothing beside it")
-    group.add_argument(
-        "--color", choices=["auto", "always", "never"], default="auto", help="colours (default: on a terminal)"
-    )
-    group.add_argument(
-        "--progress", choices=["auto", "never"], default="auto", help="progress of long work (default: on a terminal)"
-    )
-
-    parser = argparse.ArgumentParser(
+    shared = _shared(before_verb=False)
+    parser = _Parser(
         prog="warmstate",
+        parents=[_shared(before_verb=True)],
         description="A local Lambda that really freezes, thaws, resets and ends your function.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -107,6 +125,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_journal(events)
     examples = verb("examples", "examples:examples", "list the example events, or show one", "generate-event")
     examples.add_argument("name", nargs="?", help='for example "sqs"')
+    examples.add_argument(
+        "event", nargs="?", help='which one of the service, as "receive-message"; there is one of each'
+    )
     timeline = verb("timeline", "timeline:timeline", "draw when each instance ran, idled and was frozen")
     timeline.add_argument("--svg", metavar="FILE", help="write a drawing instead of text")
     timeline.add_argument("--squeeze", action="store_true", help="shorten the times in which nothing ran")
@@ -127,7 +148,12 @@ def _add_journal(parser: argparse.ArgumentParser) -> None:
 
 def _add_dev(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("handler", metavar="HANDLER", help="module.Class or module.function, for example app.Handler")
+    add(
+        "handler",
+        nargs="*",
+        metavar="HANDLER",
+        help="module.Class or module.function, for example app.Handler (default: the only StatefulHandler of this folder)",
+    )
     add(
         "-P", "--invoke-port", type=int, default=9000, metavar="PORT", help="port to serve at (default 9000; 0 for any)"
     )
@@ -144,6 +170,12 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="Managed Instances: N invocations at once in each process, no freezes",
+    )
+    add("--snap-start", action="store_true", help="init ahead, then restore from the snapshot with the first event")
+    add(
+        "--tenant-isolation",
+        action="store_true",
+        help="every event names its tenant, and shares no instance with another",
     )
     add("--provisioned", type=int, default=0, metavar="N", help="instances to initialize ahead")
     add("--strategy", choices=["aws", "round-robin"], default="aws", help="which idle instance takes an event")
@@ -171,8 +203,11 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
     )
     add("--watch", action="append", default=[], metavar="PATH", help="watch this too")
     add("--env-var", action="append", default=[], metavar="NAME=VALUE", help="a variable of the function")
+    add("-n", "--env-vars", metavar="FILE", help="variables in JSON, as SAM reads them")
     add("--env-file", metavar="FILE", help="variables, one NAME=VALUE a line")
     add("--url-mode", choices=["buffered", "stream"], default="buffered", help="how the function URL answers")
+    add("--stream-limit", action="store_true", help="streams run at Lambda's 2 MB a second after the first 6 MB")
+    add("-w", "--wait", action="store_true", help="start no instance before the first event")
     add(
         "--runtime",
         metavar="COMMAND",
@@ -212,6 +247,9 @@ def _add_invoke(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only check that it would run")
     add("-n", "--repeat", type=int, default=1, metavar="N", help="send it N times and print percentiles")
     add("-c", "--parallel", type=int, default=1, metavar="N", help="with -n: N at once")
+    add("--expect-start", metavar="KIND", help='exit with 8 unless it was so found, for example "thaw"')
+    add("--stream", action="store_true", help="print a streamed answer as it comes")
+    add("-o", "--output-format", choices=["text", "json"], help="json is the same as --json")
     add("--on", metavar="INSTANCE", help="on that instance")
     add("--qualifier", help="version or alias")
     add("--client-context", metavar="JSON")
@@ -221,7 +259,12 @@ def _add_invoke(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = build_parser().parse_args(given)
+    except Problem as problem:
+        problem.print(as_json="--json" in given)
+        return problem.exit
     try:
         if options.directory:
             os.chdir(options.directory)

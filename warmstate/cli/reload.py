@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from warmstate.emulator import Emulator, Function
 
@@ -45,12 +45,17 @@ class Watcher:
     """Watches the handler's folder and what --watch names."""
 
     def __init__(
-        self, options: argparse.Namespace, emulator: Emulator, function: Function, say: Callable[[str], None]
+        self,
+        options: argparse.Namespace,
+        emulator: Emulator,
+        functions: Sequence[Function],
+        say: Callable[[str], None],
     ) -> None:
         self._keep = options.reload == "keep"
-        self._paths = [function.task_root, *(os.path.abspath(path) for path in options.watch)]
+        self._root = functions[0].task_root
+        self._paths = [self._root, *(os.path.abspath(path) for path in options.watch)]
         self._emulator = emulator
-        self._function = function
+        self._functions = functions
         self._say = say
         self._seen = dict(self._look())
 
@@ -67,13 +72,17 @@ class Watcher:
             self._reload(sorted(changed))
 
     def _reload(self, changed: list[str]) -> None:
-        names = ", ".join(os.path.relpath(path, self._function.task_root) for path in changed[:3])
+        names = ", ".join(os.path.relpath(path, self._root) for path in changed[:3])
         broken = next((problem for path in changed if (problem := _why_broken(path))), None)
         if broken is not None:
             self._say(f"RELOAD   {names} changed and does not compile; the old code goes on serving\n  {broken}")
             return
         begun = time.monotonic()
-        found = self._emulator.reload(self._function.name, keep=self._keep)
+        found = [
+            reloaded
+            for function in self._functions
+            for reloaded in self._emulator.reload(function.name, keep=self._keep)
+        ]
         milliseconds = (time.monotonic() - begun) * 1000
         if not found:
             self._say(f"RELOAD   {names} changed; no instance runs, the next event starts one")
@@ -86,10 +95,7 @@ class Watcher:
             for folder, folders, files in os.walk(root):
                 folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".")]
                 for name in files:
-                    if (
-                        not name.endswith((".py", ".json", ".toml", ".yaml", ".yml"))
-                        and root == self._function.task_root
-                    ):
+                    if not name.endswith((".py", ".json", ".toml", ".yaml", ".yml")) and root == self._root:
                         continue
                     count += 1
                     if count > FILES_MOST:

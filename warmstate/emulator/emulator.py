@@ -174,6 +174,10 @@ class Emulator:
         """Have `count` initialized instances of the function (None: the only one)."""
         return self._do(self._service.verbs.scale(count, function))
 
+    def warm_up(self, function: str | None = None) -> None:
+        """Initialize an instance of the function (None: the only one) before any event, as Lambda does at times."""
+        self._do(self._service.verbs.warm_up(function))
+
     def state(self, instance: str | None = None) -> dict[str, Any]:
         """
         What the instance wrote about itself before its latest next; needs `Function(inspect=True)`.

@@ -197,6 +197,11 @@ class Pool:
         for environment in [e for e in self.environments if e.is_free][: max(0, -missing)]:
             await self.spin_down(environment)
 
+    async def warm_up(self) -> None:
+        """Initialize an environment ahead of the first event, unless there is one."""
+        if not self.environments:
+            await self._start_ahead(self.function.initialization_type)
+
     async def _start_ahead(self, kind: InitializationType) -> None:
         environment = await self._new(kind)
         limit = max(130.0, self.function.timeout) if kind != "on-demand" else self.function.init_limit

@@ -106,6 +106,10 @@ class Verbs:
         await pool.scale(count)
         return describe_all(pool.environments)
 
+    async def warm_up(self, function: str | None) -> None:
+        """Have an initialized instance, whose first event still is a cold start."""
+        await self._service.pool(function).warm_up()
+
     async def proxy(self, host: str, port: int) -> int:
         """A loopback port that forwards to `host`:`port` and whose connections `cut` can break."""
         forwarder = Forwarder(host, port)
