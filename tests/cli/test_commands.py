@@ -235,6 +235,31 @@ def test_completion_scripts_are_valid(run):
     subprocess.run(["bash", "-n"], input=run("completion", "bash")[1], text=True, check=True)
 
 
+LOSES = """
+from warmstate import State, StatefulHandler, Tail, state, tail
+class Handler(StatefulHandler):
+    count: State[int] = state(default=0, survives="reset")
+    seen: State[int] = state(default=0)
+    photos: Tail[str] = tail(max_items=25, max_age=30)
+    @photos.flush
+    def write(self, batch): ...
+    def handle(self, event, context): ...
+"""
+
+
+def test_doctor_says_what_can_be_lost(run, tmp_path):
+    """What each declaration outlives, and the loss bound of a tail."""
+    (tmp_path / "loses.py").write_text(LOSES)
+    code, out, _ = run("doctor", "loses.Handler", "--json")
+    found = [json.loads(line)["found"] for line in out.splitlines() if json.loads(line)["check"] == "state"]
+    assert code == 0
+    assert found == [
+        "seen: lost with the process",
+        "count: kept over a reset, lost with the instance",
+        "photos: a reset can lose 24 items or what 30s bring, whichever is least",
+    ]
+
+
 def test_doctor_finds_a_broken_handler(run, tmp_path):
     """doctor says what works, and exits with 7 when something does not."""
     (tmp_path / "good.py").write_text("class Handler: pass\n")

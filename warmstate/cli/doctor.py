@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from warmstate.cli.output import paint, print_json, uses_colour
+from warmstate.cli.output import duration, paint, print_json, size, uses_colour
 from warmstate.cli.problem import EXIT_OK, EXIT_PROBLEM_FOUND
 
 if TYPE_CHECKING:
@@ -115,9 +116,13 @@ def _handler(name: str) -> Iterator[Finding]:
     """Import the handler in a process of its own, as the runtime would, and time it."""
     module, _, attribute = name.replace(":", ".").replace("/", ".").rpartition(".")
     code = (
-        "import importlib, sys, time; sys.path.insert(0, ''); begun = time.perf_counter(); "
+        "import importlib, json, sys, time; sys.path.insert(0, ''); begun = time.perf_counter(); "
         "found = getattr(importlib.import_module(sys.argv[1]), sys.argv[2]); "
-        "print((time.perf_counter() - begun) * 1000, isinstance(found, type))"
+        "ms = (time.perf_counter() - begun) * 1000; declared = getattr(found, '__warmstate__', None); "
+        "slots = {name: slot.survives for name, slot in declared.slots.items()} if declared else {}; "
+        "tails = {name: [tail.survives, tail.max_items, tail.max_bytes, tail.max_age] "
+        "for name, tail in declared.tails.items()} if declared else {}; "
+        "print(json.dumps([ms, isinstance(found, type), slots, tails]))"
     )
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -134,10 +139,26 @@ def _handler(name: str) -> Iterator[Finding]:
             "handler", "problem", f"{name}: {last}", "run it in a Python of this environment and mend the error"
         )
         return
-    milliseconds, is_class = done.stdout.split()[-2:]
-    slow = float(milliseconds) > SLOW_IMPORT_MS
-    kind = "a class" if is_class == "True" else "a function: no state slots, no hooks"
+    milliseconds, is_class, slots, tails = json.loads(done.stdout.splitlines()[-1])
+    slow = milliseconds > SLOW_IMPORT_MS
+    kind = "a class" if is_class else "a function: no state slots, no hooks"
     fix = "python -X importtime shows which imports cost most" if slow else ""
-    yield Finding(
-        "handler", "warning" if slow else "ok", f"{name} is {kind}; imported in {float(milliseconds):.0f} ms", fix
-    )
+    found = f"{name} is {kind}; imported in {milliseconds:.0f} ms"
+    yield Finding("handler", "warning" if slow else "ok", found, fix)
+    yield from _state(slots, tails)
+
+
+def _state(
+    slots: dict[str, str], tails: dict[str, tuple[str, int | None, int | None, float | None]]
+) -> Iterator[Finding]:
+    """What each declaration outlives, and what of a tail can be lost."""
+    for survives, what in (("freeze", "lost with the process"), ("reset", "kept over a reset, lost with the instance")):
+        names = [name for name, found in slots.items() if found == survives]
+        if names:
+            yield Finding("state", "ok", f"{', '.join(names)}: {what}")
+    for name, (survives, items, size_, age) in tails.items():
+        bounds = [f"{items - 1} items"] if items is not None else []
+        bounds += [size(size_)] if size_ is not None else []
+        bounds += [f"what {duration(age)} bring"] if age is not None else []
+        when = "an instance that ends without a word" if survives == "reset" else "a reset"
+        yield Finding("state", "ok", f"{name}: {when} can lose {' or '.join(bounds)}, whichever is least")
