@@ -27,6 +27,9 @@ from warmstate.wire.runtime_api import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from typing import TypeAlias
+
+    _LastHead: TypeAlias = tuple[list[str], list[tuple[str, int, str]], dict[str, str], int, int]
 
 __all__ = [
     "CHUNKED",
@@ -136,17 +139,14 @@ class HeadReader:
     through `parse_head`, and what is read is always what that would have read.
     """
 
-    __slots__ = ("_headers", "_length", "_lines", "_names", "_status")
+    __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._names: list[tuple[str, int, str]] = []
-        self._headers: dict[str, str] = {}
-        self._status = 0
-        self._length = 0
+        # Replaced as a whole: a signal handler may raise between any two steps.
+        self._last: _LastHead = ([], [], {}, 0, 0)
 
     def __repr__(self) -> str:
-        return f"<HeadReader after {self._lines[:1]}>"
+        return f"<HeadReader after {self._last[0][:1]}>"
 
     def read(self, head: bytes) -> tuple[int, dict[str, str], int]:
         """
@@ -159,37 +159,32 @@ class HeadReader:
             lines = head.decode().split("\r\n")
         except UnicodeDecodeError:
             return self._read_anew(head, [])
-        last = self._lines
+        last, names, headers, status, length = self._last
         if len(lines) != len(last):
             return self._read_anew(head, lines)
-        headers = self._headers.copy()
+        headers = headers.copy()
         framed_anew = False
-        for line, before, (begin, size, name) in zip(lines, last, self._names):  # noqa: B905 - strict= costs as much as a line
+        for line, before, (begin, size, name) in zip(lines, last, names):  # noqa: B905 - strict= costs as much as a line
             if line != before:
                 if not line.startswith(begin):
                     return self._read_anew(head, lines)
                 headers[name] = line[size:].strip(" \t")
                 framed_anew = framed_anew or name in _FRAMING
         if framed_anew:
-            self._length = body_length(self._status, headers)
-        self._lines = lines
-        self._headers = headers
-        return self._status, headers, self._length
+            length = body_length(status, headers)
+        self._last = lines, names, headers, status, length
+        return status, headers, length
 
     def _read_anew(self, head: bytes, lines: list[str]) -> tuple[int, dict[str, str], int]:
-        self._lines = []
         status, headers = parse_head(head)
         length = body_length(status, headers)
         if lines and len(headers) == len(lines) - 1:  # no header came twice
-            # The first line has no name and is the same or another head: no line begins with a line end.
-            self._names = [("\r\n", 0, "")]
+            # The first line has no name: it is the same, or this is another head, since no line begins with a line end.
+            names = [("\r\n", 0, "")]
             for line in lines[1:]:
                 name = line.partition(":")[0]
-                self._names.append((name + ":", len(name) + 1, name.lower()))
-            self._lines = lines
-            self._headers = headers
-            self._status = status
-            self._length = length
+                names.append((name + ":", len(name) + 1, name.lower()))
+            self._last = lines, names, headers, status, length
         return status, headers, length
 
 

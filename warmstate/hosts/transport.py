@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import _socket
 import select
-from _struct import pack
+import sys
 from os import fstat
 
 from warmstate.errors import ConfigurationError, TransportError
@@ -104,7 +104,7 @@ class NativeTransport:
         self._runtime_api = runtime_api
         self._seconds = beat
         self._host, self._port, self._prefix = parse_address(runtime_api)
-        self._beat = pack("@ll", int(beat), int(beat % 1 * 1_000_000))
+        self._beat = _timeval(beat)
         self._socket: _socket.socket | None = None
         self._identity: tuple[int, int] | None = None
         self._buffer = b""
@@ -351,6 +351,12 @@ class NativeTransport:
             self._known = data
             self._known_reply = reply
         return reply
+
+
+def _timeval(seconds: float) -> bytes:
+    """The kernel's `struct timeval`, two longs; importing `_struct` for it takes longer than all that is sent before an event."""
+    size = sys.maxsize.bit_length() // 8 + 1
+    return b"".join(part.to_bytes(size, sys.byteorder) for part in (int(seconds), int(seconds % 1 * 1_000_000)))
 
 
 def identity_of(connection: _socket.socket) -> tuple[int, int] | None:
