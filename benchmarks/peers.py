@@ -72,15 +72,21 @@ class Peer:
 
     def problem(self) -> str | None:
         """Why it cannot be had on this machine, or None."""
-        try:
-            self.install()
-        except Unavailable as reason:
-            return str(reason)
-        return None
+        return _problem_of(self.install)
 
     def variables(self) -> dict[str, str]:
         """The whole environment of its process: Lambda's, nothing of ours."""
         return {**LAMBDA, **self.environment}
+
+
+@functools.cache
+def _problem_of(install: Callable[[], list[str]]) -> str | None:
+    """Asked once in a process: what failed to install would take as long to fail again."""
+    try:
+        install()
+    except Unavailable as reason:
+        return str(reason)
+    return None
 
 
 def warmstate(

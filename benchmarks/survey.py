@@ -43,15 +43,20 @@ def conduct(questions: Sequence[str], runs: int, limit_minutes: float) -> int:
             if numbers:
                 found[name].append(numbers)
         done += 1
+        publish_all(found, f"{done} run{'s' if done > 1 else ''}", neighbours)
+    unanswered = [name for name in questions if not found[name]]
+    say(f"done; {'no answer to ' + ', '.join(unanswered) if unanswered else 'every question has its answer'}")
+    return 1 if unanswered else 0
+
+
+def publish_all(found: dict[str, list[Numbers]], runs: str, neighbours: Neighbours) -> None:
+    """Write what there is by now: a measurement that is cut short leaves the answers of its whole runs."""
     _, platform = platform_command()
-    remark = f"{describe()} {neighbours.describe()} {done} run{'s' if done > 1 else ''}, {platform}."
+    remark = f"{describe()} {neighbours.describe()} {runs}, {platform}."
     answered = {name: Runs(tuple(numbers)) for name, numbers in found.items() if numbers}
     for name, answer in answered.items():
         publish(f"benchmark: {name}", question(name).tables(answer), remark, DOCUMENT)
     publish_what_spans(remember(answered), remark)
-    unanswered = [name for name in questions if name not in answered]
-    say(f"done; {'no answer to ' + ', '.join(unanswered) if unanswered else 'every question has its answer'}")
-    return 1 if unanswered else 0
 
 
 def install() -> None:
