@@ -92,7 +92,8 @@ class Shelf:
 
     def oldest(self) -> tuple[Key, Entry | None]:
         """The least recently used key in memory; MARK is taken away when it is that, and comes with None."""
-        while True:
+        key: Key | None = None
+        while key is None:
             try:
                 key = next(iter(self.resident))
             except RuntimeError:
