@@ -90,6 +90,35 @@ def kept(tmp_path, total):
     return keeper, ledger, store, budget, settle
 
 
+def test_what_somebody_else_refers_to_stays(tmp_path):
+    """A slot's object that is held elsewhere is neither spilled nor let go: what is changed through it is the slot's."""
+    keeper, ledger, _, _, settle = kept(tmp_path, 100_000)
+    big = Big()
+    spill = Spill(str(tmp_path), budget=10_000_000)
+    own = Ledger(big, Big.__warmstate__, spill=lambda: spill, budget=lambda: MemoryBudget(100_000))
+    own.open()
+    big.idle = [b"a" * 200_000]
+    ledger.begin("handle")
+    keeper.page = [b"b" * 200_000]
+    ledger.commit()
+    idle, page = big.idle, keeper.page
+    ledger.rollback()
+    ledger.begin("handle")
+    page = keeper.page
+    ledger.commit()
+    for _ in range(40):
+        own.settle()
+        settle()
+    idle.append(b"i")
+    page.append(b"p")
+    assert [b"a" * 200_000, b"i"] == big.idle
+    ledger.begin("handle")
+    assert [b"b" * 200_000, b"p"] == keeper.page
+    ledger.commit()
+    assert keeper.page is page
+    spill.close()
+
+
 @pytest.mark.parametrize("first", ["store", "slots"])
 def test_slots_tails_and_the_store_share_one_budget(tmp_path, first):
     """Whoever comes first may fill the budget alone; when both want it all, neither has more, and nothing is lost."""

@@ -556,6 +556,27 @@ class TestAsync:
         assert pool.close_all(1) == []
         assert handler.log == ["open", "close"]
 
+    def test_one_at_a_time_also_when_the_turn_changes_hands(self, clock, heard, loop):
+        """A task asks again while the one that waited for it has not run yet: still one check, and one new opening."""
+        handler, _ = self.make(clock, heard, loop)
+
+        async def main():
+            async def first():
+                await handler.pool
+                clock.pass_time(100)
+                handler.ok = False
+                return await handler.pool
+
+            return await asyncio.gather(first(), *(self.ask(handler) for _ in range(3)))
+
+        found = loop.run(main())
+
+        assert (2, 1) == (handler.log.count("open"), handler.log.count("check"))
+        assert len(set(map(id, found))) == 1
+
+    async def ask(self, handler):
+        return await handler.pool
+
     def test_thaw_renews(self, clock, heard, loop):
         """After a freeze the async check runs on the loop, and a dead one is opened anew."""
         handler, pool = self.make(clock, heard, loop)

@@ -506,6 +506,49 @@ class TestThreads:
 
         assert wrong == []
 
+    @pytest.mark.parametrize("way", ["spill", "spill and reload", "overwrite", "delete"])
+    def test_a_read_is_right_wherever_another_thread_comes_between(self, store, way):
+        """At each line of a read that takes no lock, the value leaves for the disk, comes back, is replaced or goes: never a wrong value."""
+
+        def interfere():
+            if way == "overwrite":
+                store["key"] = b"new" * 1000
+            elif way == "delete":
+                store.pop("key", None)
+            else:
+                store.update({f"other{number}": bytes(100_000) for number in range(12)})
+                if way == "spill and reload":
+                    store.set("again", store["key"])
+
+        for line in range(1, 7):
+            store["key"] = b"old" * 1000
+            count = 0
+
+            def trace(frame, event, _, line=line):
+                nonlocal count
+                if frame.f_code.co_name != "__getitem__":
+                    return None
+                count += event == "line"
+                if count == line:
+                    count += 1
+                    sys.settrace(None)
+                    frame.f_trace = None
+                    thread = threading.Thread(target=interfere)
+                    thread.start()
+                    thread.join()
+                return trace
+
+            sys.settrace(trace)
+            try:
+                found = store["key"]
+            except KeyError:
+                found = None
+            finally:
+                sys.settrace(None)
+            allowed = {"overwrite": (b"old" * 1000, b"new" * 1000), "delete": (b"old" * 1000, None)}
+            assert found in allowed.get(way, (b"old" * 1000,)), line
+            store.clear()
+
     def test_reads_and_writes_of_one_key_are_whole(self, tmp_path):
         """Each thread sees its own last write or a later one of another, while values move between the tiers."""
         spill = Spill(str(tmp_path), budget=16 * MB)

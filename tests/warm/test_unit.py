@@ -188,6 +188,55 @@ class TestUnits:
         assert Local(Inner(4)) == start(tmp_path, Keeper)[0].kept
 
 
+class Twins(StatefulHandler):
+    left: State[list[list[int]]] = state(factory=list, survives="reset")
+    right: State[list[list[int]]] = state(factory=list, survives="reset")
+
+
+class TestSharedObjects:
+    def test_one_object_in_two_slots_becomes_two(self, tmp_path):
+        """A slot owns its tree: what is changed through one slot is not changed in the other, here as after a reset."""
+        twins, ledger, _ = start(tmp_path, Twins)
+        ledger.begin("handle")
+        twins.left = twins.right = [[1]]
+        ledger.commit()
+        ledger.begin("handle")
+        twins.left.append([2])
+        ledger.commit()
+        assert ([[1], [2]], [[1]]) == (twins.left, twins.right)
+        ledger.close()
+        twins, _, _ = start(tmp_path, Twins)
+        assert ([[1], [2]], [[1]]) == (twins.left, twins.right)
+
+    def test_a_failed_unit_changes_no_slot_through_a_shared_part(self, tmp_path):
+        """The unit changed an object that an untouched slot shares; the rollback reaches that slot too."""
+        twins, ledger, _ = start(tmp_path, Twins)
+        ledger.begin("handle")
+        shared = [1]
+        twins.left, twins.right = [shared], [shared, [5]]
+        ledger.commit()
+        ledger.begin("handle")
+        twins.left[0].append(2)
+        ledger.rollback()
+        assert ([[1]], [[1], [5]]) == (twins.left, twins.right)
+
+    def test_what_a_thread_sets_during_the_commit_goes_with_the_next(self, tmp_path):
+        """Between encoding and the end of a commit another value is set: it is neither lost nor half committed."""
+        twins, ledger, _ = start(tmp_path, Twins)
+        ledger.begin("handle")
+        twins.left = [[1]]
+
+        def meanwhile():
+            twins.left = [[2]]
+
+        ledger.commit(before=meanwhile)
+        assert [[1]] == start(tmp_path, Twins)[0].left
+        assert [[2]] == twins.left
+        ledger.begin("handle")
+        ledger.commit()
+        assert [[2]] == start(tmp_path, Twins)[0].left
+
+
 class TestAdoption:
     def _written(self, tmp_path, **options):
         shop, ledger, _ = start(tmp_path, **options)

@@ -221,6 +221,8 @@ class Committing:
                 held.setdefault(name, left)
         for cell, _, digest, fixed in staged.changed:
             cell.digest, cell.fixed = digest, fixed
+        if len(staged.touched) > 1:
+            self._part(staged)
         if staged.entries:
             self.commits += 1
         if deleted:
@@ -233,6 +235,13 @@ class Committing:
                 self._leave(buffer)
         for buffer, segment in staged.appended:
             self.segments[buffer.tail.name].append(segment)
+
+    def _part(self, staged: Staged) -> None:
+        """One object in two slots becomes a copy in the second, as after a reset: a change of the one would else be one of the other."""
+        owners: dict[int, Cell] = {}
+        for cell, value in staged.touched:
+            if owners.setdefault(id(value), cell) is not cell:
+                cell.forget()
 
     def _leave(self, buffer: Buffer[Any]) -> None:
         leaving = buffer.leaving

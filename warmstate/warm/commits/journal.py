@@ -250,7 +250,7 @@ class Journal:
         except FileNotFoundError:
             self.lost = True
             raise
-        if self._identity(found) != self._file or found.st_size < self._allocated:
+        if (found.st_dev, found.st_ino) != self._file or found.st_size < self._allocated:
             self.lost = True
             raise FileNotFoundError(2, "it was replaced or shortened")
 

@@ -3,16 +3,18 @@ What stays resident: memory slots and tails within a budget of bytes; what is ov
 
 1. Spill is overflow, not durability: it is read by this process alone, and what the disk loses is gone, and said.
 2. A slot is not watched when it is read. So over the budget, slots are first set aside, and only one that nobody asked for until the
-   next settle is written, the largest first.
+   next settle is written, the largest first. What somebody else refers to stays: it could be changed through that.
 3. Pinned, secret and small values stay, and so does what has no codec.
 4. A committed slot's object is let go first: its last commit can be read again.
 """
 
 from __future__ import annotations
 
+import sys
+
 from warmstate.errors import CodecError
 from warmstate.warm.commits.committed import cut
-from warmstate.warm.sizes import size_of
+from warmstate.warm.sizes import CANNOT_CHANGE, size_of
 from warmstate.warm.slot import MISSING
 from warmstate.warm.spill.spilled import SpillLost
 
@@ -33,6 +35,8 @@ __all__ = ["Residents"]
 
 _MEASURED_EACH = 16
 """Settles from one measurement to the next while less than half of the budget was in use: measuring costs microseconds each."""
+_ALONE = sys.getrefcount([]) + 1
+"""What `getrefcount` says of an object that one place refers to."""
 _SMALL = 4096
 """Bytes below which a value is not worth a place on a disk."""
 
@@ -179,7 +183,8 @@ class Residents:
             if cell.value is MISSING or sum(cell.lengths) < _SMALL:
                 continue
             size = size_of(cell.value) if cell.slot.sizeof is None else cell.slot.sizeof(cell.value)
-            if kept + size > budget and cell.place is not None and not cell.slot.pin:
+            alone = sys.getrefcount(cell.value) <= _ALONE or cell.fixed
+            if kept + size > budget and cell.place is not None and not cell.slot.pin and alone:
                 cell.value = MISSING
             else:
                 kept += size
@@ -201,6 +206,8 @@ class Residents:
         return self._codecs[name]
 
     def _put_slot(self, name: str) -> bool:
+        if type(self._aside[name]) not in CANNOT_CHANGE and sys.getrefcount(self._aside[name]) > _ALONE:
+            return False
         value = self._aside[name]
         pickled = self._ledger.declarations.slots[name].codec == "pickle"
         try:

@@ -270,8 +270,8 @@ class Ledger:
         with self._lock:
             if self._committing is not None:
                 for name, cell in self._committing.cells.items():
-                    if self._held.pop(name, MISSING) is not MISSING:
-                        cell.forget()
+                    self._held.pop(name, None)
+                    cell.forget()  # also where the unit did not touch it: slots may share parts
             if self._savepoints is not None:
                 self._savepoints.abandon()
             self._deleted.clear()
@@ -333,7 +333,8 @@ class Ledger:
                 cells = () if self._committing is None else tuple(self._committing.cells.values())
                 self._residents = Residents(self, self._spill, self._budget(), cells)
             if self._residents is not None:
-                self._residents.settle(self._buffers)
+                with self._loading:  # a slot that is on its way to the disk is nowhere for a moment
+                    self._residents.settle(self._buffers)
 
     def info(self) -> dict[str, object]:
         """What is warm, as plain values: slots, tails, the journal. Never a value itself."""

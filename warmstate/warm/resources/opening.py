@@ -35,6 +35,7 @@ class Opening:
     __slots__ = (
         "_async_lock",
         "_lock",
+        "_loop",
         "_owner",
         "_pause_until_mono",
         "_pause_until_wall",
@@ -59,6 +60,7 @@ class Opening:
         self._lock = _thread.allocate_lock()
         self._owner = 0
         self._async_lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._pause_until_wall = self._pause_until_mono = 0.0
 
     def __repr__(self) -> str:
@@ -83,8 +85,10 @@ class Opening:
         import asyncio
 
         # A lock belongs to the loop that first waits on it, and one process may see several in tests.
-        if self._async_lock is None or not self._async_lock.locked():
+        loop = asyncio.get_running_loop()
+        if self._async_lock is None or self._loop is not loop:
             self._async_lock = asyncio.Lock()
+            self._loop = loop
         return self._async_lock
 
     def take(self, lock: _thread.LockType) -> Opened | None:

@@ -14,6 +14,7 @@ import _thread
 
 from warmstate._typing import Generic, TypeVar
 from warmstate.errors import FlushError, LifecycleError
+from warmstate.warm.tails.ids import KnownIds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Away", "Buffer", "Mark", "flushed_count"]
 
 T = TypeVar("T")
-
-REMEMBERED_IDS = 10_000
-"""How many ids of flushed items stay known: more than a queue delivers again within its visibility timeout, in about 1 MB."""
 
 _CLOCK_STEP = 5.0
 """Seconds that the wall clock may be corrected backwards before waiting items count as old: their age is unknown then."""
@@ -111,7 +109,7 @@ class Buffer(Generic[T]):
         self._ids: list[str | int | None] = []
         self._since: list[tuple[float, float | None]] = []
         self._sizes: list[int] = []
-        self._known: dict[str | int, int] = {}
+        self._known = KnownIds()
         self._seen: list[int] = []
         self._base = 0
         self._done = 0
@@ -134,11 +132,11 @@ class Buffer(Generic[T]):
         with self._lock:
             number = self._base + len(self._items)
             if id is not None:
-                known = self._known.get(id)
+                known = self._known.number_of(id)
                 if known is not None:
                     self._seen.append(known)
                     return False
-                self._known[id] = number
+                self._known.add(id, number)
             self._seen.append(number)
             self._items.append(item)
             self._ids.append(id)
@@ -281,7 +279,7 @@ class Buffer(Generic[T]):
                 del self._sizes[: self._done]
                 self._base += self._done
                 self._done = 0
-                self._forget_old_ids()
+                self._known.trim(self._base, len(self._items))
             self._committed = len(self._items)
             self._seen.clear()
 
@@ -292,11 +290,11 @@ class Buffer(Generic[T]):
         with self._lock:
             earlier = list(known)
             self._base = len(earlier)
-            self._known = {id: number for number, id in enumerate(earlier)}
+            self._known = KnownIds(earlier)
             for items, ids, wall in segments:
                 for item, id in zip(items, ids, strict=False):
                     if id is not None:
-                        self._known[id] = self._base + len(self._items)
+                        self._known.add(id, self._base + len(self._items))
                     self._items.append(item)
                     self._ids.append(id)
                     self._since.append((wall, None))
@@ -305,12 +303,12 @@ class Buffer(Generic[T]):
     def flushed_ids(self) -> list[str | int]:
         """The ids that stay known though their items have left, oldest first."""
         with self._lock:
-            return [id for id, number in self._known.items() if number < self._base]
+            return self._known.below(self._base)
 
     def is_waiting(self, id: str | int) -> bool | None:
         """True while the item with this id waits, False once it is flushed, None for an id never seen."""
         with self._lock:
-            number = self._known.get(id)
+            number = self._known.number_of(id)
             return None if number is None else number >= self._base + self._done
 
     def others_are_waiting(self, ids: Container[object]) -> bool:
@@ -375,22 +373,8 @@ class Buffer(Generic[T]):
                 self._sizes.append(self._weigh(item))
 
     def _truncate(self, length: int) -> None:
-        for id in self._ids[length:]:
-            if id is not None:
-                self._known.pop(id, None)
+        self._known.forget(self._ids[length:])
         del self._items[length:], self._ids[length:], self._since[length:], self._sizes[length:]
-
-    def _forget_old_ids(self) -> None:
-        excess = len(self._known) - len(self._items) - REMEMBERED_IDS
-        if excess <= 0:
-            return
-        oldest: list[str | int] = []
-        for id, number in self._known.items():
-            if len(oldest) == excess or number >= self._base:
-                break
-            oldest.append(id)
-        for id in oldest:
-            del self._known[id]
 
 
 def flushed_count(buffer: Buffer[Any], result: object, offered: int) -> int:
