@@ -92,8 +92,7 @@ class Shelf:
 
     def oldest(self) -> tuple[Key, Entry | None]:
         """The least recently used key in memory; MARK is taken away when it is that, and comes with None."""
-        key: Key | None = None
-        while key is None:
+        while True:
             try:
                 key = next(iter(self.resident))
             except RuntimeError:
