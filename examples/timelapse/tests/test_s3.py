@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import math
 import os
 import queue
 import selectors
@@ -63,8 +64,7 @@ class Cutter:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.lose: str | None = None
         """"answer" or "request": what the next connection that is used loses."""
-        self.prompt: int | None = None
-        """How many answers still come at once; each later one takes a second."""
+        self._prompt, self._lock = math.inf, threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -91,10 +91,22 @@ class Cutter:
                     if self.lose == way:
                         self.lose = None
                         return
-                    if way == "answer" and self.prompt is not None:
-                        self.prompt -= 1
-                        time.sleep(1.0 if self.prompt < 0 else 0.0)
-                    ready.data.sendall(data)
+                    if way == "answer" and self._is_slow():
+                        time.sleep(5.0)
+                    try:
+                        ready.data.sendall(data)
+                    except OSError:  # nobody waits for it any more
+                        return
+
+    def slow_down(self, after: float) -> None:
+        """So many answers still come at once; each later one takes longer than any budget."""
+        with self._lock:
+            self._prompt = after
+
+    def _is_slow(self) -> bool:
+        with self._lock:
+            self._prompt -= 1
+            return self._prompt < 0
 
     def close(self) -> None:
         self._listener.close()
@@ -297,10 +309,9 @@ def test_losing_the_race_with_the_end_loses_nothing(emulator, seaweed, cutter, a
     for number in range(20):
         bucket.put(key(number), photos[number], match=None)
         assert emulator.invoke("timelapse", s3_event(key(number), 1)).function_error is None
-    cutter.prompt = prompt  # of the answers to list, init, chunk and manifest
+    cutter.slow_down(prompt)  # of the answers to list, init, chunk and manifest
     emulator.spindown()
-    cutter.prompt = None
-    time.sleep(1.1)  # what is still on its way arrives
+    cutter.slow_down(math.inf)
     frames = manifests.from_text(bucket.get(manifests.KEY)[0].decode()).frames if bucket.etag(manifests.KEY) else 0
 
     assert frames in ({0} if prompt < 3 else {0, 12})
