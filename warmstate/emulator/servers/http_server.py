@@ -112,7 +112,7 @@ class HttpServer:
             return
         self._connections[connection] = None
         if len(self._connections) > self.limits.connections:
-            idle = (other for other in self._connections if not other.busy)
+            idle = (other for other in self._connections if not other.busy and other is not connection)
             unfinished = (other for other in self._connections if other.waits_for_body)
             victim = next(idle, next(unfinished, connection))
             self.forget(victim)
