@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "EXIT_CODES",
@@ -70,6 +72,8 @@ class Problem(Exception):
     def print(self, *, as_json: bool) -> None:
         """Say it: as JSON on stdout, or in lines on stderr."""
         if as_json:
+            import json
+
             print(json.dumps(self.as_json(), ensure_ascii=False))
             return
         lines = [f"error[{self.code}]: {self.what}"]
