@@ -42,6 +42,7 @@ EXIT_CODES = {
     EXIT_INIT_FAILED: "the function did not start: its init failed",
     EXIT_TIMED_OUT: "the function ran over its time",
     EXIT_PROBLEM_FOUND: "`doctor` found a problem",
+    EXIT_UNEXPECTED: "`--expect-start`: it was found in another way",
     EXIT_THROTTLED: "throttled: every instance is busy",
     EXIT_INTERRUPTED: "Ctrl-C",
 }
