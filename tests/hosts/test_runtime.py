@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.scripted import PATIENCE, event, wait_for
+from tests.hosts.scripted import PATIENCE, event, http, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -108,6 +108,19 @@ class TestStarts:
         assert ("thaw", 1) == (answer["start"], answer["thaws"])
         assert answer["frozen_for"] == pytest.approx(frozen, abs=0.15)
         assert "warm" == api.ask("3").json["start"]
+
+    def test_a_freeze_before_an_event_that_cannot_be_served(self, api, start):
+        """An event without a request id is dropped; the one after it is told of the freeze."""
+        runtime = start(TELL, "app.Handler")
+        api.ask("1")
+        api.wait_until_idle()
+        runtime.signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        api.events.put(http(200, b"{}"))
+        wait_for(api.events.empty)
+        runtime.signal(signal.SIGCONT)
+
+        assert ["thaw", "warm"] == [api.ask("2").json["start"], api.ask("3").json["start"]]
 
     def test_idle_is_not_frozen(self, api, start):
         """Waiting longer than the threshold without a stop is warm."""

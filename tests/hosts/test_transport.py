@@ -26,6 +26,13 @@ def transport(request, api):
     made.close()
 
 
+@pytest.fixture
+def native(api):
+    made = NativeTransport(api.address, beat=0.02)
+    yield made
+    made.close()
+
+
 def reset(connection):
     """End a connection so that the peer sees a reset instead of its end."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -127,6 +134,37 @@ def test_a_beat_may_end_the_wait(api, transport):
 
     with pytest.raises(Enough):
         transport.get(NEXT, beat)
+
+
+def test_interim_answers_are_passed_over(api, native):
+    """What comes before the answer is not the answer."""
+    api.events.put(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + http(200, b"1"))
+
+    assert b"1" == native.get(NEXT).body
+
+
+def test_interim_answers_without_end(api, native):
+    """A peer that sends nothing else is an error, not a deep recursion."""
+    api.events.put(b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000)
+
+    with pytest.raises(TransportError, match="interim"):
+        native.get(NEXT)
+
+
+def test_more_than_was_asked_for(api, native):
+    """A second answer in the same breath is not the answer to the next request."""
+    api.events.put(http(200, b"1") + http(200, b"unasked"))
+    api.events.put(http(200, b"2"))
+
+    assert [b"1", b"2"] == [native.get(NEXT).body, native.get(NEXT).body]
+
+
+def test_a_list_of_connection_options_may_end_it(api, transport):
+    """`close` counts among other options too."""
+    api.events.put(http(200, b"1", Connection="close, x-other"))
+    api.events.put(http(200, b"2"))
+
+    assert [b"1", b"2"] == [transport.get(NEXT).body, transport.get(NEXT).body]
 
 
 @pytest.mark.parametrize("ending", [end, reset], ids=["closed", "reset"])

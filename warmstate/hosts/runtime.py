@@ -193,6 +193,8 @@ class _Process:
             reply, thaw = self._ask()
             invocation = delivery.event(reply, int(clock.wall() * 1000))
             if invocation is None:
+                if thaw is not None:
+                    instance.froze(thaw)
                 continue
             claim.write("invoke", invocation.request_id, invocation.deadline_ms)
             if invocation.trace_id is not None:

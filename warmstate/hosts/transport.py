@@ -56,6 +56,9 @@ def parse_address(runtime_api: str) -> tuple[str, int, str]:
     return host, int(port), slash + path
 
 
+_MOST_INTERIM = 16
+
+
 class Reply:
     """What the Runtime API answered: `status`, `headers` with lower-case names, `body`; `too_large` when that was not read."""
 
@@ -133,6 +136,8 @@ class NativeTransport:
             head = self._head(request) + b"\r\n"
             if not request.headers:
                 self._heads[request.path] = head
+        if self._buffer:
+            self.close()  # more came than was asked for: it must not be taken for this answer
         kept = self._socket is not None
         while True:
             connection = self._connected()
@@ -188,7 +193,7 @@ class NativeTransport:
         Raises:
             TransportError: the connection cannot be made.
         """
-        connection = self._connected()
+        connection = self._peeked()
         try:
             connection.sendall(self._head(request) + b"\r\n")
         except OSError as error:
@@ -289,7 +294,12 @@ class NativeTransport:
         raise TransportError(f"The Runtime API at {self._host}:{self._port} cannot be reached: {problem}") from problem
 
     def _read(
-        self, connection: _socket.socket, on_beat: Callable[[], None] | None = None, *, patient: bool = False
+        self,
+        connection: _socket.socket,
+        on_beat: Callable[[], None] | None = None,
+        *,
+        patient: bool = False,
+        interim: int = 0,
     ) -> Reply:
         """One whole reply; a `patient` reader waits for its first byte for ever, and `on_beat` is called meanwhile."""
         receive = connection.recv
@@ -319,9 +329,11 @@ class NativeTransport:
         if data == self._known:
             return self._known_reply
         status, headers, length = self._heads_read.read(data[:end])
-        if status == 100:  # an interim answer nobody asked for
+        if status < 200:  # an interim answer nobody asked for
+            if interim == _MOST_INTERIM:
+                raise TransportError(f"The Runtime API sent more than {interim} interim answers and no answer.")
             self._buffer = data[end + 4 :]
-            return self._read(connection, on_beat, patient=patient)
+            return self._read(connection, on_beat, patient=patient, interim=interim + 1)
         rest = data[end + 4 :]
         if length >= 0:
             if length > MAX_EVENT_BYTES:
@@ -344,7 +356,7 @@ class NativeTransport:
             if len(body) > MAX_EVENT_BYTES:
                 return Reply(status, headers, b"", too_large=True)
         reply = Reply(status, headers, body)
-        if data[5:8] == b"1.0" or ("connection" in headers and headers["connection"].lower() == "close"):
+        if data[5:8] == b"1.0" or ("connection" in headers and "close" in headers["connection"].lower()):
             self.close()  # the peer ends it; a post may be faster than that end
         elif status == 202 and len(data) == end + 4 + length:
             # The answer to a post is the same bytes for a second at least: its date is all that changes.

@@ -173,6 +173,10 @@ class Instance:
         """
         return self._serving.invoke(invocation, thaw)
 
+    def froze(self, thaw: Thaw) -> None:
+        """A freeze ended, and no invocation followed it: the next one is told."""
+        self._serving.froze(thaw)
+
     def finish(self, answer: Answer, *, accepted: bool = True) -> None:
         """
         End an invocation whose outcome was posted: `after_response`, then spill and compact; never raises.

@@ -183,6 +183,11 @@ class Serving:
         self._numbers = count(1)
         self._deliveries = deliveries
 
+    def froze(self, thaw: Thaw) -> None:
+        """As `Instance.froze`."""
+        if thaw.frozen_for > self._thaw_after:
+            self.thawing.froze(thaw)
+
     def invoke(self, invocation: Invocation, thaw: Thaw | None) -> Answer:
         """Serve one invocation up to its answer, as `Instance.invoke`."""
         if thaw is None or thaw.frozen_for <= self._thaw_after:
