@@ -78,6 +78,7 @@ class ScriptedApi:
 
     def __exit__(self, *_):
         self._closed = True
+        self._listener.shutdown(socket.SHUT_RDWR)  # which ends the wait in accept; closing would not
         self._listener.close()
 
     def send(self, request_id, body=b"{}", **options):

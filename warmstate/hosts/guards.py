@@ -292,7 +292,7 @@ class Guards:
         running = (
             [thread for thread in threading.enumerate() if thread is not threading.main_thread()] if threading else []
         )
-        names = ", ".join(thread.name for thread in running[:5]) or "unnamed"
+        names = ", ".join(thread.name for thread in running[-5:]) or "unnamed"  # the newest are the last ones
         self._notices.once(
             "guard threads",
             f"Threads of the handler still run after its answer ({names}): they stop with the next freeze and go on in the "

@@ -110,7 +110,7 @@ class Shelf:
     def used_since_mark(self) -> list[Entry]:
         """The resident entries that were used since the mark, most recent first."""
         used: list[Entry] = []
-        for key in [*reversed(self.resident)]:
+        for key in reversed([*self.resident]):
             if key is MARK:
                 break
             used.append(self.resident[key])
