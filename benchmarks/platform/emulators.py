@@ -61,7 +61,7 @@ def under_rie(peer: Peer) -> Iterator[str]:
     addresses = ["--runtime-api-address", runtime_api, "--runtime-interface-emulator-address", invoke_api]
     with tempfile.TemporaryDirectory(prefix="warmstate-benchmark-") as scratch:
         command = [str(runtime_interface_emulator()), *addresses, *peer.command]
-        with ended(command, {**peer.variables(), "WARMSTATE_TMP": scratch}) as process:
+        with ended(command, {**peer.variables(), "WARMSTATE_TMP": scratch}, heard=False) as process:
             wait_for(invoke_api, process)
             yield f"http://{invoke_api}/2015-03-31/functions/function/invocations"
 
@@ -81,10 +81,19 @@ def under_warmstate(peer: Peer, *, freeze: bool = True) -> Iterator[str]:
 
 
 @contextmanager
-def ended(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the block ends; then its input ends, SIGTERM follows, and SIGKILL if need be."""
+def ended(command: list[str], environment: dict[str, str], *, heard: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """
+    Run a server until the block ends; then its input ends, SIGTERM follows, and SIGKILL if need be.
+
+    What it prints is read only where it is `heard`: a pipe that nobody empties would stop it.
+    """
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE if heard else subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield process
@@ -98,8 +107,8 @@ def ended(command: list[str], environment: dict[str, str]) -> Iterator[subproces
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def free_ports(count: int) -> list[int]:
