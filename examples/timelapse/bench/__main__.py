@@ -84,7 +84,7 @@ def main() -> int:
         finally:
             server.stop()
     sizes = {every: bytes_per_frame(options, photos, every) for every in FRESHNESS}
-    where = f"Measured on {where} SeaweedFS on loopback, 1280x720, median of {bench.rounds} round{'s' if bench.rounds > 1 else ''}."
+    where = f"{where} SeaweedFS on loopback, 1280x720, median of {bench.rounds} round{'s' if bench.rounds > 1 else ''}."
     print(tables(bench.costs(), sizes, where))
     if not arguments.quick:
         write(bench.costs(), sizes, where)
