@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import diskcache
 import pytest
@@ -410,7 +411,7 @@ class TestHostileBytes:
 
     @pytest.mark.parametrize("sealed", [False, True])
     def test_large_files(self, spill, sealed):
-        """A large file that was cut, extended or replaced is lost; with a seal, so is one with any bit changed."""
+        """A large file that was cut, extended or changed in any bit is lost."""
         rng = random.Random(8)
         for damage in ("cut", "empty", "trailer", "body"):
             data = rng.randbytes(100_000)
@@ -421,10 +422,9 @@ class TestHostileBytes:
                 os.ftruncate(receipt.fd, 0)
             elif damage == "trailer":
                 os.pwrite(receipt.fd, b"x", 100_010)
-            elif sealed:
-                os.pwrite(receipt.fd, bytes([data[5] ^ 1]), 5)
             else:
-                continue
+                time.sleep(0.02)  # where a kernel's time of change moves in ticks, a seal is what tells
+                os.pwrite(receipt.fd, bytes([data[5] ^ 1]), 5)
             with pytest.raises(SpillLost):
                 spill.get(receipt)
 

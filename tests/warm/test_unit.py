@@ -248,7 +248,11 @@ class TestAdoption:
 
     @pytest.mark.parametrize(
         ("options", "reason"),
-        [({"identity": "v2", "tenant": "a"}, "other code"), ({"identity": "v1", "tenant": "b"}, "another tenant")],
+        [
+            ({"identity": "v2", "tenant": "a"}, "other code"),
+            ({"identity": "v1", "tenant": "b"}, "another tenant"),
+            ({"identity": "v1", "tenant": "a", "environment": "e2"}, "another execution environment"),
+        ],
     )
     def test_other_code_and_other_tenants_adopt_nothing(self, tmp_path, options, reason):
         """What other code or another tenant wrote is dropped whole, and the reason is said."""

@@ -135,7 +135,7 @@ class Instance:
             handler = self._handler = cls()
             serving.handle = handler.handle
             try:
-                adoption = self._warm.open(handler)
+                adoption = self._warm.open(handler, init.fence)
                 if adoption is not None:
                     serving.tenant = adoption.tenant
                     deliveries.adopt(adoption.last_request_ids)
@@ -302,6 +302,7 @@ class Instance:
 
         self._serving.begin(init, Deliveries())
         seed_anew()
+        self._warm.restored(init.fence)
         if registered:
             self._serving.scope.run(after_restore, self._code.call)
         self._write_inspection()

@@ -89,7 +89,7 @@ class WarmParts:
         parts = [repr(part) for part in (self._ledger, self._pool, self._store) if part is not None]
         return f"<WarmParts {', '.join(parts) or 'without anything declared'}>"
 
-    def open(self, handler: StatefulHandler) -> Adoption | None:
+    def open(self, handler: StatefulHandler, fence: str) -> Adoption | None:
         """Take charge of a handler that was just made; what the process before committed is in its slots afterwards."""
         self._handler = handler
         declarations = type(handler).__warmstate__
@@ -113,6 +113,7 @@ class WarmParts:
             clock=self._clock,
             notices=self._notices,
             identity=self._identity(handler) if commits else "",
+            environment=fence.partition(".")[0],
             spill=self._the_spill,
             budget=self._memory,
             call=self._code.call,
@@ -120,6 +121,11 @@ class WarmParts:
         self.has_tails = bool(declarations.tails)
         self.transactional = commits
         return ledger.open()
+
+    def restored(self, fence: str) -> None:
+        """A snapshot was restored, in an environment of its own."""
+        if self._ledger is not None:
+            self._ledger.restored(fence.partition(".")[0])
 
     # ---- units of work
 

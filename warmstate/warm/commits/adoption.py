@@ -3,7 +3,7 @@ Adoption: what an earlier process of this environment committed becomes this one
 
 1. Slots are only coherent together. So one value that cannot be read drops them all, and the log says why.
 2. Everything is decoded before anything is taken over.
-3. Only the same code, the same tenant and the same shapes are adopted; a slot whose `schema` was raised needs its migration.
+3. Only the same environment, code, tenant and shapes are adopted; a slot whose `schema` was raised needs its migration.
 """
 
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -109,6 +109,8 @@ def _refuse_foreign(past: Past, ledger: Ledger) -> None:
         raise Unreadable("it does not say what it holds")
     if past.identity != ledger.identity:
         raise Unreadable("other code wrote it")
+    if past.environment != ledger.environment:
+        raise Unreadable("another execution environment wrote it")
     if past.tenant is not None and ledger.tenant is not None and past.tenant != ledger.tenant:
         raise Unreadable("another tenant's invocations wrote it")
 

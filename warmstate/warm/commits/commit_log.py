@@ -5,7 +5,7 @@ A record is a head (4 bytes of length, then plain text) and the buffers it descr
 Its head is a list: format, generation, request id, tenant, entries.
 The first record of a journal, and the first after a rewrite, also carries the table of what is declared: numbers in entries are places in it.
 
-Entries: `["table", identity, [[name, kind, schema, shape], ...]]` · `["set", slot, lengths]` · `["reset", slot]` ·
+Entries: `["table", identity, [[name, kind, schema, shape], ...], environment]` · `["set", slot, lengths]` · `["reset", slot]` ·
 `["append", tail, count, ids, wall, lengths]` · `["leave", tail, count]` · `["known", tail, ids]` · `["requests", ids]`
 """
 

@@ -272,6 +272,7 @@ class Committing:
         tails = {buffer.tail.name: buffer for buffer in buffers if buffer.tail.commits}
         live = Live(
             self._ledger.identity,
+            self._ledger.environment,
             self.generation,
             self._ledger.tenant,
             self.table(),

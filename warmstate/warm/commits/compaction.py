@@ -34,11 +34,12 @@ class Gone(CommitError):
 class Live:
     """What the first record says of all that follow."""
 
-    __slots__ = ("generation", "identity", "known", "requests", "table", "tenant")
+    __slots__ = ("environment", "generation", "identity", "known", "requests", "table", "tenant")
 
     def __init__(
         self,
         identity: str,
+        environment: str,
         generation: int,
         tenant: str | None,
         table: list[Any],
@@ -46,6 +47,7 @@ class Live:
         known: dict[str, list[Any]],
     ) -> None:
         self.identity = identity
+        self.environment = environment
         self.generation = generation
         self.tenant = tenant
         self.table = table
@@ -78,7 +80,8 @@ def rewrite(
 
     def records() -> Iterator[Sequence[Part]]:
         known = [entry("known", numbers[name], ids) for name, ids in live.known.items() if ids]
-        yield written([entry("table", live.identity, live.table), entry("requests", live.requests), *known], [])
+        table = entry("table", live.identity, live.table, live.environment)
+        yield written([table, entry("requests", live.requests), *known], [])
         for cell in cells:
             if cell.holds:
                 yield written([set_entry(cell.number, cell.lengths)], _bytes_of(committing, cell), cell)

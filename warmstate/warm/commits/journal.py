@@ -10,6 +10,7 @@ The journal: where commits to /tmp go, so that they outlive the process and noth
 5. Records never change. Old ones go when the live ones are written to a new file that takes the old one's name.
 6. The directory is ours alone (mode 0700, held by a lock). A link, a pipe or another's file under our name is not followed, not
    read and not written to; the next new file takes its name.
+7. A journal has a record from the moment it has its name. One without any is damaged: it was emptied.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _ZEROS = bytes(_GROWTH)
 
 _ADVICE = {
     2: "the directory was cleared or moved: leave WARMSTATE_TMP/warmstate alone when you clean /tmp",
+    17: "something else has that name: remove it, and leave WARMSTATE_TMP/warmstate alone",
+    21: "a directory has that name: remove it, and leave WARMSTATE_TMP/warmstate alone",
     23: "this machine has no file descriptor left",
     24: "no file descriptor is left: something keeps files or connections open",
     28: "the disk is full: free space in /tmp, give the function more of it, or keep less in committed slots",
@@ -104,7 +107,7 @@ class Journal:
         except OSError:
             self.damaged = True
         else:
-            self.damaged = records.damaged
+            self.damaged = records.damaged or records.end == len(MAGIC)
             self._end, self._chain, self._torn = records.end, records.chain, records.torn
             self._allocated = records.size
         finally:
@@ -123,9 +126,9 @@ class Journal:
             raise CommitError(
                 f"{self._path}: a commit of {length} bytes cannot be written, the limit is 4 GiB: keep less in committed slots"
             )
+        if self._fd < 0:
+            return self.rewrite([parts])[0]
         try:
-            if self._fd < 0:
-                self._create()
             self._check_in_place()
             if self._torn:
                 self._wipe()
@@ -203,6 +206,7 @@ class Journal:
     def _open_existing(self) -> bool:
         try:
             if not _is_ours(self._files.stat(self._path)):
+                self.damaged = True
                 return False
             # A pipe that took the name between the two calls would block without O_NONBLOCK.
             self._fd = self._files.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -215,6 +219,7 @@ class Journal:
             return False
         if not _is_ours(opened):
             self.close()
+            self.damaged = True
             return False
         self._file = self._identity(opened)
         return True
@@ -230,14 +235,6 @@ class Journal:
                 except FileExistsError:
                     pass
             return self._files.open(path, flags, 0o600)
-
-    def _create(self) -> None:
-        try:
-            self.rewrite(())
-        except CommitError as error:
-            if isinstance(error.__cause__, OSError):
-                raise error.__cause__ from None
-            raise
 
     def _check_in_place(self) -> None:
         """

@@ -26,10 +26,11 @@ class Unreadable(Exception):
 class Past:
     """What an earlier process committed, as far as its records have been read."""
 
-    __slots__ = ("generation", "identity", "known", "requests", "segments", "table", "tenant", "values")
+    __slots__ = ("environment", "generation", "identity", "known", "requests", "segments", "table", "tenant", "values")
 
     def __init__(self) -> None:
         self.identity = ""
+        self.environment = ""
         self.table: list[tuple[str, str, int, Any]] = []
         self.tenant: str | None = None
         self.generation = 0
@@ -69,8 +70,8 @@ class Past:
 
     def _entry(self, word: str, rest: list[Any], place: int, body: bytes, at: int) -> int:
         if word == "table":
-            self.identity = rest[0]
-            self.table = [(name, kind, schema, shape) for name, kind, schema, shape in rest[1]]
+            self.identity, table, self.environment = rest
+            self.table = [(name, kind, schema, shape) for name, kind, schema, shape in table]
             return 0
         if word == "requests":
             self.requests = [str(known) for known in rest[0]]

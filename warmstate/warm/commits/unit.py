@@ -54,6 +54,7 @@ class Ledger:
         notices: Hears what the user should know.
         spill: Opens the scratch space for memory slots and tails over `budget`; None keeps everything in memory.
         identity: What wrote the state: code of another identity never takes it over.
+        environment: Where it was written: another execution environment never takes it over.
         tenant: Whose state this is, where tenants are kept apart.
         call: Runs a flush method; the instance's runs coroutines too.
         budget: Makes the budget of memory that slots and tails share with the store; None for no bound.
@@ -69,6 +70,7 @@ class Ledger:
         notices: Notices | None = None,
         spill: Callable[[], Spill | None] | None = None,
         identity: str = "",
+        environment: str = "",
         tenant: str | None = None,
         call: Callable[..., Any] | None = None,
         budget: Callable[[], MemoryBudget] | None = None,
@@ -79,6 +81,7 @@ class Ledger:
         self.clock = clock
         self.notices = Notices() if notices is None else notices
         self.identity = identity
+        self.environment = environment
         self.tenant = tenant
         self.rollbacks = 0
         self.unit: str | None = None
@@ -135,6 +138,13 @@ class Ledger:
             self.backend.close()
         if self._residents is not None:
             self._residents.close()
+
+    def restored(self, environment: str) -> None:
+        """A snapshot was restored: what was committed before it was left behind, and goes into the next commit."""
+        with self._lock:
+            self.environment = environment
+            if self._committing is not None:
+                self._committing.table_is_written = False
 
     def bind_tenant(self, tenant: str | None) -> None:
         """From now on all state is this tenant's; what was taken over from another is dropped."""

@@ -6,7 +6,8 @@ Large spilled buffers: each in a file without a name, held by its descriptor.
 2. User code may close descriptors that are not its own (`os.closerange`), and the number then belongs to somebody else's
    file. So each is compared with the inode it had before it is read, mapped or closed.
 3. Bytes are written once, from one end to the other, and a trailer after them. No checksum is taken: it would cost as much as
-   the write, and nobody can reach the file. `sealed` takes one all the same.
+   the write, and nobody can reach the file. Who does all the same, through our descriptor, changes the inode's time of change,
+   which no call can set back. `sealed` takes a checksum too.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class NamelessFiles:
             raise
         spilled.fd = fd
         spilled.identity = (status.st_dev, status.st_ino)
+        spilled.changed = status.st_ctime_ns
         spilled.disk_bytes = -(-offset // _PAGE) * _PAGE
         self._open[spilled.serial] = spilled
         self.nbytes += spilled.disk_bytes
@@ -157,7 +159,7 @@ class NamelessFiles:
         if fd is None or spilled.serial not in self._open:
             raise SpillLost(f"{spilled!r} was dropped")
         try:
-            ours = self._is_ours(fd, spilled)
+            ours = self._is_ours(fd, spilled, unchanged=True)
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
@@ -166,9 +168,11 @@ class NamelessFiles:
             raise SpillLost(f"{spilled!r}: its descriptor was closed by somebody else, or its file was changed")
         return fd
 
-    def _is_ours(self, fd: int, spilled: Spilled) -> bool:
+    def _is_ours(self, fd: int, spilled: Spilled, *, unchanged: bool = False) -> bool:
         status = self._files.fstat(fd)
-        return (status.st_dev, status.st_ino) == spilled.identity and not status.st_nlink
+        if (status.st_dev, status.st_ino) != spilled.identity or status.st_nlink:
+            return False
+        return not unchanged or status.st_ctime_ns == spilled.changed
 
     def _trailer(self, spilled: Spilled) -> bytes:
         return b"".join((_MAGIC, self._key, spilled.serial.to_bytes(8, "little"), spilled.nbytes.to_bytes(8, "little")))

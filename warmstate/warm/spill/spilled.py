@@ -34,7 +34,19 @@ class Spilled:
     `nbytes` is what was written, `disk_bytes` what it takes on the disk.
     """
 
-    __slots__ = ("checksum", "digest", "disk_bytes", "epoch", "fd", "identity", "key", "nbytes", "sealed", "serial")
+    __slots__ = (
+        "changed",
+        "checksum",
+        "digest",
+        "disk_bytes",
+        "epoch",
+        "fd",
+        "identity",
+        "key",
+        "nbytes",
+        "sealed",
+        "serial",
+    )
 
     def __init__(self, key: str, serial: int, nbytes: int, *, sealed: bool) -> None:
         self.key = key
@@ -44,6 +56,7 @@ class Spilled:
         self.disk_bytes = 0
         self.fd: int | None = None
         self.identity: tuple[int, int] | None = None  # device and inode of its file
+        self.changed = 0  # when its file was changed last, in nanoseconds
         self.epoch: object = None  # the database that holds its row
         self.checksum = 0
         self.digest = b""
