@@ -16,8 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from warmstate.hosts.http11 import Reply
     from warmstate.hosts.logs import Log
-    from warmstate.hosts.transport import NativeTransport, Reply
+    from warmstate.hosts.transport import NativeTransport
     from warmstate.instance import Answer
     from warmstate.lifecycle.notices import Notices
     from warmstate.wire.runtime_api import Invocation, Request

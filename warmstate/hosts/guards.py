@@ -24,6 +24,8 @@ from gc import isenabled as collects
 from os import chdir, fsdecode, getcwdb, umask, waitid
 from sys import getprofile, getrecursionlimit, getswitchinterval, gettrace
 
+from warmstate.hosts.descriptors import leads_to
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
@@ -106,8 +108,8 @@ class Guards:
         self._handlers = _handlers()
         self._locale = _locale_now()
         self._strict = _warnings_are_errors()
-        self._kept = (kept, _leads_to(kept))
-        self._descriptors = [_leads_to(number) for number, _ in _STANDARD]
+        self._kept = (kept, leads_to(kept))
+        self._descriptors = [leads_to(number) for number, _ in _STANDARD]
         self._streams = [getattr(sys, name, None) for _, name in _STANDARD]
 
     def __repr__(self) -> str:
@@ -248,7 +250,7 @@ class Guards:
 
     def _look_at_streams(self) -> None:
         for (number, name), before in zip(_STANDARD, self._descriptors, strict=True):
-            now = _leads_to(number)
+            now = leads_to(number)
             if now is None and before is not None:
                 self._reopen(number)
                 self._put_back(f"descriptor {number}, which was closed")
@@ -270,8 +272,8 @@ class Guards:
                 )
 
     def _reopen(self, number: int) -> None:
-        kept, leads_to = self._kept
-        if number and kept is not None and leads_to is not None and _leads_to(kept) == leads_to:
+        kept, place = self._kept
+        if number and kept is not None and place is not None and leads_to(kept) == place:
             os.dup2(kept, number)
             return
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -323,13 +325,3 @@ def _locale_now() -> str:
 def _warnings_are_errors() -> bool:
     filters: Any = getattr(sys.modules.get("warnings"), "filters", None)
     return bool(filters) and filters[0][0] == "error" and filters[0][2] is Warning
-
-
-def _leads_to(number: int | None) -> tuple[int, int] | None:
-    if number is None:
-        return None
-    try:
-        status = os.fstat(number)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

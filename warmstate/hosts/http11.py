@@ -38,6 +38,7 @@ __all__ = [
     "RECEIVE",
     "UNTIL_CLOSE",
     "HeadReader",
+    "Reply",
     "body_length",
     "one_more_beat",
     "parse_head",
@@ -74,6 +75,21 @@ _LOWER = {
         COGNITO_IDENTITY,
     )
 }
+
+
+class Reply:
+    """What the Runtime API answered: `status`, `headers` with lower-case names, `body`; `too_large` when that was not read."""
+
+    __slots__ = ("body", "headers", "status", "too_large")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes, *, too_large: bool = False) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.too_large = too_large
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}, {len(self.body)} bytes>"
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:

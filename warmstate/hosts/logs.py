@@ -16,12 +16,13 @@ import _thread
 import os
 import sys
 from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import fstat as _fstat, write as _write
+from os import write as _write
 from time import gmtime as _gmtime, strftime as _strftime
 
 from warmstate._typing import cast
 from warmstate.context import current
 from warmstate.errors import AnswerEncodeError, EventDecodeError
+from warmstate.hosts.descriptors import leads_to
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.environment import LOG_LEVELS
 from warmstate.lifecycle.notices import Notices
@@ -88,7 +89,7 @@ class Log:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._fd = fd
-        self._identity = _identity(fd)
+        self._identity = leads_to(fd)
         self._framed = framed
         self._clock = clock
         # Reentrant: a signal handler may log in the middle of a write of the same thread.
@@ -186,7 +187,7 @@ class Log:
     def _write(self, data: bytes) -> None:
         try:
             # A handler that closes all descriptors and opens one of its own may have got our number: never write there.
-            if self._fd is None or _identity(self._fd) != self._identity:
+            if self._fd is None or leads_to(self._fd) != self._identity:
                 self._fd = self._found_again()
             while data:
                 data = data[_write(self._fd, data) :]
@@ -196,7 +197,7 @@ class Log:
     def _found_again(self) -> int:
         """Our copy was closed: take another where stdout or stderr still lead to the same place."""
         for fd in (1, 2):
-            if self._identity is not None and _identity(fd) == self._identity:
+            if self._identity is not None and leads_to(fd) == self._identity:
                 return fcntl(fd, F_DUPFD_CLOEXEC, _LOWEST_OWN_FD)
         raise OSError("the log is closed")
 
@@ -274,7 +275,7 @@ def open_log(
     stdout = _copy(1)
     if stdout is None:
         stdout = _copy(2)
-    if frames is not None and _identity(frames) is not None:
+    if frames is not None and leads_to(frames) is not None:
         os.set_inheritable(frames, False)
         return Log(frames, json=json, framed=True, plain_fd=stdout, clock=clock)
     return Log(stdout, json=json, clock=clock)
@@ -307,17 +308,6 @@ def _copy(fd: int) -> int | None:
         return fcntl(fd, F_DUPFD_CLOEXEC, _LOWEST_OWN_FD)
     except OSError:
         return None
-
-
-def _identity(fd: int | None) -> tuple[int, int] | None:
-    """What a descriptor leads to, or None if it is closed."""
-    if fd is None:
-        return None
-    try:
-        status = _fstat(fd)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _encode_anything(line: dict[str, Any]) -> str:

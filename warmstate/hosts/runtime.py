@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
+    from warmstate.hosts.http11 import Reply
     from warmstate.hosts.logs import Log
-    from warmstate.hosts.transport import Reply
     from warmstate.instance.closing import ShutdownReport
     from warmstate.lifecycle.events import ShutdownReason, Thaw
     from warmstate.lifecycle.marker import Claim

@@ -8,7 +8,8 @@ from warmstate.wire.streaming import LAST_CHUNK, chunk_head, error_trailers, str
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from warmstate.hosts.transport import NativeTransport, Reply
+    from warmstate.hosts.http11 import Reply
+    from warmstate.hosts.transport import NativeTransport
     from warmstate.lifecycle.notices import Notices
     from warmstate.wire.runtime_api import Invocation, Request, StreamedSuccess
 

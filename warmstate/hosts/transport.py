@@ -12,14 +12,15 @@ from __future__ import annotations
 import _socket
 import select
 import sys
-from os import fstat
 
 from warmstate.errors import ConfigurationError, TransportError
+from warmstate.hosts.descriptors import end_own, leads_to
 from warmstate.hosts.http11 import (
     CHUNKED,
     MOST_HEAD,
     RECEIVE,
     HeadReader,
+    Reply,
     one_more_beat,
     read_chunks,
     read_exactly,
@@ -31,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NativeTransport", "Reply", "end_own", "identity_of", "parse_address"]
+__all__ = ["NativeTransport", "parse_address"]
 
 _USER_AGENT = "warmstate/0.1"
 
@@ -57,21 +58,6 @@ def parse_address(runtime_api: str) -> tuple[str, int, str]:
 
 
 _MOST_INTERIM = 16
-
-
-class Reply:
-    """What the Runtime API answered: `status`, `headers` with lower-case names, `body`; `too_large` when that was not read."""
-
-    __slots__ = ("body", "headers", "status", "too_large")
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes, *, too_large: bool = False) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.too_large = too_large
-
-    def __repr__(self) -> str:
-        return f"<Reply {self.status}, {len(self.body)} bytes>"
 
 
 class NativeTransport:
@@ -257,7 +243,7 @@ class NativeTransport:
     def _connected(self) -> _socket.socket:
         if self._socket is None:
             self._socket = self._connect()
-            self._identity = identity_of(self._socket)
+            self._identity = leads_to(self._socket.fileno())
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
         return self._socket
@@ -369,30 +355,6 @@ def _timeval(seconds: float) -> bytes:
     """The kernel's `struct timeval`, two longs; importing `_struct` for it takes longer than all that is sent before an event."""
     size = sys.maxsize.bit_length() // 8 + 1
     return b"".join(part.to_bytes(size, sys.byteorder) for part in (int(seconds), int(seconds % 1 * 1_000_000)))
-
-
-def identity_of(connection: _socket.socket) -> tuple[int, int] | None:
-    """What the descriptor of `connection` leads to, or None if it is closed."""
-    try:
-        status = fstat(connection.fileno())
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def end_own(connection: _socket.socket, identity: tuple[int, int] | None) -> None:
-    """
-    Close `connection`, unless its descriptor is no longer the one it was opened with.
-
-    A handler that closes every descriptor closes ours too, and whatever is opened next gets the number.
-    """
-    if identity is None or identity_of(connection) != identity:
-        connection.detach()
-        return
-    try:
-        connection.close()
-    except OSError:
-        pass
 
 
 class _ClosedBeforeReply(Exception):

@@ -20,8 +20,9 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from warmstate.errors import TransportError
-from warmstate.hosts.http11 import MOST_STALL, body_length
-from warmstate.hosts.transport import NativeTransport, Reply, identity_of
+from warmstate.hosts.descriptors import leads_to
+from warmstate.hosts.http11 import MOST_STALL, Reply, body_length
+from warmstate.hosts.transport import NativeTransport
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
 TYPE_CHECKING = False
@@ -118,7 +119,11 @@ class RequestsTransport(NativeTransport):
     def _forget_what_was_taken(self) -> None:
         """Drop the connection whose descriptor a handler closed, and bring back modules that it removed."""
         connection = self._connection
-        if connection is not None and connection.sock is not None and identity_of(connection.sock) != self._identity:
+        if (
+            connection is not None
+            and connection.sock is not None
+            and leads_to(connection.sock.fileno()) != self._identity
+        ):
             connection.sock.detach()
             connection.sock = None
             self._used = False
@@ -137,7 +142,7 @@ class RequestsTransport(NativeTransport):
     def _wait(self, connection: HTTPConnection) -> None:
         if connection is not self._connection and connection.sock is not None:
             self._connection = connection
-            self._identity = identity_of(connection.sock)
+            self._identity = leads_to(connection.sock.fileno())
         if self._patient and connection.sock is not None:
             self._wait_in_slices(connection.sock)
 
