@@ -27,7 +27,7 @@ HIDDEN_BY = {
         "warmstate/testing/**/*.py",
         "warmstate/wire/invoke_api.py",
     ],
-    "boto3": ["warmstate/cli/**/*.py"],
+    "boto3": ["warmstate/aws.py"],
     "diskcache": ["warmstate/warm/spill/rows.py"],
     "h11": ["warmstate/emulator/servers/connection.py"],
     "hypothesis": ["warmstate/testing/**/*.py"],
@@ -36,6 +36,7 @@ HIDDEN_BY = {
     "pytest": ["warmstate/testing/**/*.py"],
     "requests": ["warmstate/http.py", "warmstate/hosts/transport_requests.py", "warmstate/cli/**/*.py"],
     "urllib3": ["warmstate/http.py", "warmstate/hosts/transport_requests.py"],
+    "yaml": ["warmstate/cli/template.py"],
 }
 NEWER_STANDARD_LIBRARY = {"annotationlib"}  # 3.14
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from tests.emulator.conftest import CLIENTS, ROOT, TASK_ROOT
-from warmstate.cli.functions import find_handlers
 from warmstate.cli.main import build_parser, main
 from warmstate.emulator import Emulator, Function
+from warmstate.project import find_handlers
 
 pytestmark = pytest.mark.process
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -11,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from warmstate.cli.problem import EXIT_USAGE, Problem
 from warmstate.errors import ConfigurationError
+from warmstate.project import find_handlers
 
 if TYPE_CHECKING:
     import argparse
 
     from warmstate.emulator import Function
 
-__all__ = ["find_handlers", "functions_from"]
-
-FILES_MOST = 500
-"""Files that are read to find a handler."""
+__all__ = ["functions_from"]
 
 
 def functions_from(options: argparse.Namespace) -> list[Function]:
@@ -46,27 +43,6 @@ def _only_handler() -> str:
         why = f"found {', '.join(found)}" if found else "no class here has StatefulHandler as its base"
         raise Problem("WS214", what, where=os.getcwd(), why=why, fix="warmstate dev app.Handler", exit=EXIT_USAGE)
     return found[0]
-
-
-def find_handlers(folder: str) -> list[str]:
-    """The subclasses of StatefulHandler in a folder's own modules, found by reading them, without importing any."""
-    found = list[str]()
-    for name in sorted(os.listdir(folder))[:FILES_MOST]:
-        module, extension = os.path.splitext(name)
-        if extension != ".py" or not module.isidentifier():
-            continue
-        try:
-            with open(os.path.join(folder, name), "rb") as file:
-                tree = ast.parse(file.read())
-        except (OSError, SyntaxError, ValueError):
-            continue
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-        found += [f"{module}.{node.name}" for node in classes if any(_is_stateful(base) for base in node.bases)]
-    return found
-
-
-def _is_stateful(base: ast.expr) -> bool:
-    return (base.id if isinstance(base, ast.Name) else getattr(base, "attr", "")) == "StatefulHandler"
 
 
 def _function(options: argparse.Namespace, named: str) -> Function:

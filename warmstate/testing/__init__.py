@@ -22,7 +22,7 @@ from warmstate.testing.leaks import assert_forgets, assert_leaves_nothing
 from warmstate.testing.platform import Platform
 from warmstate.testing.processes import ProcessPlatform
 from warmstate.testing.result import Result
-from warmstate.testing.survival import assert_survives
+from warmstate.testing.survival import assert_survives, survival_machine
 from warmstate.testing.timeline import Timeline
 
 __all__ = [
@@ -36,4 +36,5 @@ __all__ = [
     "assert_leaves_nothing",
     "assert_survives",
     "context",
+    "survival_machine",
 ]

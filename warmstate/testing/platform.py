@@ -10,8 +10,11 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from warmstate.errors import ConfigurationError
 from warmstate.lifecycle.environment import Environment as Facts
+from warmstate.testing.any_platform import AnyPlatform
 from warmstate.testing.clock import FakeClock
 from warmstate.testing.connections import Connections
 from warmstate.testing.environment import Environment
@@ -19,9 +22,7 @@ from warmstate.testing.timeline import Timeline
 from warmstate.wire.runtime_api import Invocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from typing_extensions import Self
+    from collections.abc import Callable
 
     from warmstate.handler import StatefulHandler
     from warmstate.testing.result import Result
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Platform"]
 
 
-class Platform:
+@attrs.define(slots=False, eq=False, repr=False)
+class Platform(AnyPlatform):
     """
     Runs one handler as Lambda would: environments come when needed, are frozen between invocations, reset, and spun down.
 
@@ -45,42 +47,23 @@ class Platform:
 
     Attributes:
         timeline: What happened so far; `print(platform.timeline)`.
+        starts: How many invocations found their environment how: `{"cold": 1, "thaw": 2}`.
     """
 
-    def __init__(
-        self,
-        target: type[StatefulHandler] | Callable[[Any, Any], object],
-        *,
-        clock: FakeClock | None = None,
-        memory_mb: int = 1024,
-        timeout: float = 30.0,
-        thaw_after: float = 1.0,
-        shutdown_budget: float = 0.3,
-        cut_after: float | None = None,
-        variables: Mapping[str, str] | None = None,
-    ) -> None:
-        self.target = target
-        self.clock = FakeClock() if clock is None else clock
-        self.timeout = timeout
-        self.thaw_after = thaw_after
-        self.shutdown_budget = shutdown_budget
+    target: type[StatefulHandler] | Callable[[Any, Any], object] = attrs.field()
+    clock: FakeClock = attrs.field(factory=FakeClock, kw_only=True)
+    shutdown_budget: float = attrs.field(default=0.3, kw_only=True)
+    cut_after: float | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
         self.timeline = Timeline(self.clock.wall)
-        self._cut_after = cut_after
         self._connections = Connections()
-        self._memory_mb = memory_mb
-        self._variables = dict(variables or {})
         self._environments: list[Environment] = []
         self._made = 0
 
     def __repr__(self) -> str:
         name = getattr(self.target, "__name__", repr(self.target))
         return f"<Platform for {name}, {len(self._environments)} environments>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def invoke(
         self,
@@ -105,9 +88,7 @@ class Platform:
         """
         invocation = self._invocation(event, payload, request_id, tenant_id, content_type)
         environment = self._for_tenant(tenant_id, instance)
-        result = environment.serve(invocation)
-        self.timeline.add("invoke", environment.instance, result.summary())
-        return result
+        return self._noted("invoke", environment.serve(invocation))
 
     def invoke_and_die(
         self,
@@ -123,9 +104,7 @@ class Platform:
         """
         environment = self._for_tenant(None, None)
         invocation = self._invocation(event, None, request_id, None, "application/json")
-        result = environment.serve(invocation, dying=just_before)
-        self.timeline.add("die", environment.instance, result.summary())
-        return result
+        return self._noted("die", environment.serve(invocation, dying=just_before))
 
     def freeze(
         self,
@@ -142,7 +121,7 @@ class Platform:
         length = seconds + 60.0 * minutes
         self.timeline.add("freeze", instance, f"for {length:g} s")
         self.clock.advance(length, monotonic_counts=monotonic_counts)
-        if self._cut_after is not None and length > self._cut_after:
+        if self.cut_after is not None and length > self.cut_after:
             self.cut_connections()
         return chosen
 
@@ -219,12 +198,12 @@ class Platform:
         variables = {
             "AWS_LAMBDA_FUNCTION_NAME": "function",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self._memory_mb),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
             "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/function",
             "AWS_LAMBDA_LOG_STREAM_NAME": tmp,
             "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency" if provisioned else "on-demand",
             "WARMSTATE_THAW_AFTER": str(self.thaw_after),
-            **self._variables,
+            **self.variables,
             "WARMSTATE_TMP": tmp,
         }
         return Facts.from_mapping(variables)

@@ -13,14 +13,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from warmstate.errors import ConfigurationError
+from warmstate.testing.any_platform import AnyPlatform
 from warmstate.testing.result import Result
 from warmstate.testing.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from typing_extensions import Self
+    from collections.abc import Callable, Sequence
 
     from warmstate.emulator import Emulator, Instance
     from warmstate.handler import StatefulHandler
@@ -30,7 +31,8 @@ __all__ = ["ProcessPlatform"]
 _NAME = "function"
 
 
-class ProcessPlatform:
+@attrs.define(slots=False, eq=False, repr=False)
+class ProcessPlatform(AnyPlatform):
     """
     Runs one handler as Lambda would, in real processes; needs `warmstate[emulator]`.
 
@@ -45,27 +47,18 @@ class ProcessPlatform:
 
     Attributes:
         timeline: What happened so far; `print(platform.timeline)`.
+        starts: How many invocations found their environment how: `{"cold": 1, "thaw": 2}`.
     """
 
-    def __init__(
-        self,
-        target: type[StatefulHandler] | Callable[[Any, Any], object] | str,
-        *,
-        task_root: str | None = None,
-        memory_mb: int = 1024,
-        timeout: float = 30.0,
-        thaw_after: float = 1.0,
-        variables: Mapping[str, str] | None = None,
-        share: Sequence[str] = (),
-    ) -> None:
-        if isinstance(target, str):
-            self._handler, self._task_root = target, task_root or "."
+    target: type[StatefulHandler] | Callable[[Any, Any], object] | str = attrs.field()
+    task_root: str | None = attrs.field(default=None, kw_only=True)
+    share: Sequence[str] = attrs.field(default=(), kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.target, str):
+            self._handler, self._task_root = self.target, self.task_root or "."
         else:
-            self._handler, self._task_root = _where(target, task_root)
-        self._memory_mb = memory_mb
-        self._timeout = timeout
-        self._variables = {"WARMSTATE_THAW_AFTER": str(thaw_after), **(variables or {})}
-        self._share = list(share)
+            self._handler, self._task_root = _where(self.target, self.task_root)
         self._moved = 0.0
         self.timeline = Timeline(lambda: time.time() + self._moved)
         self._emulator: Emulator | None = None
@@ -73,16 +66,21 @@ class ProcessPlatform:
     def __repr__(self) -> str:
         return f"<ProcessPlatform for {self._handler}, {'not started' if self._emulator is None else self._emulator}>"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     @property
     def emulator(self) -> Emulator:
         """The emulator behind it, for what is not among the common verbs; the function's name there is "function"."""
         return self._started(tenants=False)
+
+    @property
+    def url(self) -> str:
+        """The address of the Invoke API, for any client of Lambda; the function's name there is "function"."""
+        return self.emulator.url
+
+    def boto3(self, service: str = "lambda", **options: Any) -> Any:
+        """A boto3 client that talks to this platform; needs `warmstate[aws]`."""
+        from warmstate.aws import local_client
+
+        return local_client(service, self.url, **options)
 
     def invoke(
         self,
@@ -115,8 +113,7 @@ class ProcessPlatform:
             told.instance,
             told.start,
         )
-        self.timeline.add("invoke", told.instance, result.summary())
-        return result
+        return self._noted("invoke", result)
 
     def freeze(self, instance: str | None = None, *, seconds: float = 0.0, minutes: float = 0.0) -> list[Instance]:
         """Stop the processes of all environments, or one, and move their clocks by so much, without waiting."""
@@ -128,23 +125,23 @@ class ProcessPlatform:
 
     def thaw(self, instance: str | None = None) -> list[Instance]:
         """Let the processes run without an event."""
-        return self._noted("thaw", instance, self.emulator.thaw(instance))
+        return self._done("thaw", instance, self.emulator.thaw(instance))
 
     def reset(self, instance: str | None = None) -> list[Instance]:
         """End the processes after their last steps; the next invocation finds new ones with the same `/tmp`."""
-        return self._noted("reset", instance, self.emulator.reset(instance))
+        return self._done("reset", instance, self.emulator.reset(instance))
 
     def kill(self, instance: str | None = None) -> list[Instance]:
         """Kill the processes; the next invocation finds new ones with the same `/tmp`."""
-        return self._noted("kill", instance, self.emulator.kill(instance))
+        return self._done("kill", instance, self.emulator.kill(instance))
 
     def spindown(self, instance: str | None = None) -> list[Instance]:
         """End the environments, `/tmp` with them, after the last steps of their processes."""
-        return self._noted("spindown", instance, self.emulator.spindown(instance))
+        return self._done("spindown", instance, self.emulator.spindown(instance))
 
     def scale(self, count: int) -> list[Instance]:
         """Have `count` environments, prepared ahead or spun down."""
-        return self._noted("scale", None, self.emulator.scale(count))
+        return self._done("scale", None, self.emulator.scale(count))
 
     def ps(self) -> list[Instance]:
         """All environments, oldest first."""
@@ -169,7 +166,7 @@ class ProcessPlatform:
         if self._emulator is not None:
             self._emulator.close()
 
-    def _noted(self, verb: str, instance: str | None, shown: list[Instance]) -> list[Instance]:
+    def _done(self, verb: str, instance: str | None, shown: list[Instance]) -> list[Instance]:
         self.timeline.add(verb, instance)
         return shown
 
@@ -183,10 +180,10 @@ class ProcessPlatform:
                     name=_NAME,
                     handler=self._handler,
                     task_root=self._task_root,
-                    memory_mb=self._memory_mb,
-                    timeout=self._timeout,
-                    environment=self._variables,
-                    share=self._share,
+                    memory_mb=self.memory_mb,
+                    timeout=self.timeout,
+                    environment={"WARMSTATE_THAW_AFTER": str(self.thaw_after), **self.variables},
+                    share=list(self.share),
                     tenant_isolation=tenants,
                     inspect=True,
                 )

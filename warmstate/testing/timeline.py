@@ -62,6 +62,19 @@ class Timeline:
             if moment.what != "says" and (instance is None or moment.instance in {"", instance})
         ]
 
+    def assert_order(self, *words: str, instance: str | None = None) -> None:
+        """
+        Fail unless these words happened in this order, with anything between them.
+
+        Raises:
+            AssertionError: It names the first that is not there, and shows the timeline.
+        """
+        happened = iter(self.words(instance))
+        for number, word in enumerate(words):
+            if word not in happened:
+                after = f" after {', '.join(words[:number])}" if number else ""
+                raise AssertionError(f"there was no {word}{after}\n\n{self}")
+
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(seconds, 60.0)
