@@ -49,6 +49,54 @@ SLEEP = TELL.replace(
 )
 
 
+LEAVE = """
+import os
+from warmstate import StatefulHandler
+
+class Handler(StatefulHandler):
+    def handle(self, event, context):
+        os.chdir("/")
+
+class Hooked(Handler):
+    def after_response(self, context):
+        print("after_response in", os.getcwd(), flush=True)
+        os.chdir("/tmp")
+"""
+
+
+class TestWhileThePlatformReads:
+    """Between an answer and the platform's word on it the process is tidied up, unless a hook must know that word."""
+
+    @staticmethod
+    def say_when(api, condition, status=202):
+        def say(connection):
+            wait_for(condition)
+            connection.sendall(http(status))
+            return True
+
+        api.replies.put(say)
+
+    def test_nothing_is_waited_for_in_vain(self, api, start, tmp_path):
+        """What the handler left behind is put back before the platform has said anything."""
+        runtime = start(LEAVE, "app.Handler")
+        directory = Path(f"/proc/{runtime.pid}/cwd")
+        for request_id in ("1", "2"):
+            self.say_when(api, lambda: directory.readlink() == tmp_path / "task")
+            api.ask(request_id)
+        api.wait_until_idle()
+
+    @pytest.mark.parametrize("status", [202, 410])
+    def test_a_hook_waits_for_the_word(self, api, start, tmp_path, status):
+        """after_response runs when the platform took the answer, and not before; what it left behind is put back as well."""
+        runtime = start(LEAVE, "app.Hooked")
+        self.say_when(api, lambda: "after_response" not in runtime.output, status)
+        api.ask("1")
+        api.wait_until_idle()
+
+        assert (status == 202) == ("after_response in /\n" in runtime.output)
+        assert tmp_path / "task" == Path(f"/proc/{runtime.pid}/cwd").readlink()
+
+
 class TestStarts:
     def test_cold_then_warm(self, api, start):
         """The first invocation of a new environment is cold, the next one warm."""

@@ -75,6 +75,15 @@ def test_one_connection_carries_everything(api, transport):
     assert 40 == len(api.calls)
 
 
+def test_a_reply_that_nobody_read_is_no_event(api, transport):
+    """Whoever submitted and was interrupted before it read the reply does not take it for the next event."""
+    for number in range(3):
+        transport.submit(POST)
+        api.events.put(http(200, b"%d" % number))
+
+        assert (200, b"%d" % number) == ((reply := transport.get(NEXT)).status, reply.body)
+
+
 @pytest.mark.parametrize("size", [0, 1, 1000, 65_000, 66_000, 1_000_000, 6_000_000])
 @pytest.mark.parametrize("form", ["whole", "one chunk", "many chunks", "to the end"])
 def test_bodies_of_every_size_and_form(api, transport, size, form):

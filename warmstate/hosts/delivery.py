@@ -40,7 +40,7 @@ class Delivery:
         timeout: Seconds until the deadline of an event that came without one.
     """
 
-    __slots__ = ("_leave", "_log", "_notices", "_timeout", "_transport", "_unanswerable")
+    __slots__ = ("_accepted", "_leave", "_log", "_notices", "_timeout", "_transport", "_unanswerable")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Delivery:
         self._leave = leave
         self._timeout = timeout
         self._unanswerable = 0
+        self._accepted: bool | None = False  # None while the platform's word is outstanding
 
     def __repr__(self) -> str:
         return f"<Delivery over {self._transport!r}>"
@@ -68,7 +69,8 @@ class Delivery:
             if reply.too_large:
                 raise EventRefused("The event is larger than the platform's limit and was not read.", invocation)
         except EventRefused as error:
-            self._post(error_request(error.invocation, failure_from(error, request_id=error.invocation.request_id)))
+            self._submit(error_request(error.invocation, failure_from(error, request_id=error.invocation.request_id)))
+            self.accepted()
             return None
         except UnanswerableEvent as error:
             self._notices.error(str(error))
@@ -81,24 +83,43 @@ class Delivery:
 
     def answer(self, invocation: Invocation, answer: Answer) -> bool:
         """Post the outcome; False when the platform refused it as too late, or nobody knows whether it arrived."""
+        self.send(invocation, answer)
+        return self.accepted()
+
+    def send(self, invocation: Invocation, answer: Answer) -> None:
+        """Send the outcome; `accepted` then tells what the platform says to it."""
         outcome = answer.outcome
         if isinstance(outcome, StreamedSuccess):
             from warmstate.hosts.streams import send_stream
 
-            return self._took(send_stream(self._transport, invocation, outcome, self._notices))
-        if isinstance(outcome, Failure):
+            self._accepted = self._took(send_stream(self._transport, invocation, outcome, self._notices))
+        elif isinstance(outcome, Failure):
             self._log.failure(outcome, answer.context)
-            return self._post(error_request(invocation, outcome))
-        return self._post(response_request(invocation, outcome))
+            self._submit(error_request(invocation, outcome))
+        else:
+            self._submit(response_request(invocation, outcome))
 
-    def _post(self, request: Request) -> bool:
+    def accepted(self) -> bool:
+        """Wait for the platform's word on what was sent; as the result of `answer`."""
+        if self._accepted is None:
+            try:
+                return self._took(self._transport.read_reply())
+            except Exception as error:  # noqa: BLE001 - the connection broke, or a signal handler of the user raised in here
+                self._lost(error)
+        return self._accepted is True
+
+    def _submit(self, request: Request) -> None:
+        self._accepted = None
         try:
-            return self._took(self._transport.post(request))
-        except Exception as error:  # noqa: BLE001 - the connection broke, or a signal handler of the user raised in here
-            # Whether it arrived is unknown, and an answer is never sent twice.
-            self._transport.close()
-            self._notices.error(f"The answer may be lost: {error}")
-            return False
+            self._transport.submit(request)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._lost(error)
+
+    def _lost(self, error: Exception) -> None:
+        # Whether it arrived is unknown, and an answer is never sent twice.
+        self._accepted = False
+        self._transport.close()
+        self._notices.error(f"The answer may be lost: {error}")
 
     def _took(self, reply: Reply | None) -> bool:
         if reply is None:

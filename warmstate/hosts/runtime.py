@@ -187,6 +187,7 @@ class _Process:
         clock = self._clock
         delivery = self._deliver(self._transport)
         guards = self._guards
+        heeds = instance.heeds_acceptance
         traced = False
         while True:
             claim.write("next")
@@ -208,9 +209,15 @@ class _Process:
             answer = instance.invoke(invocation, thaw=thaw)
             if getpid() != self._pid:
                 _exit(70)  # a child that the handler forked came back here: two loops would answer
-            accepted = delivery.answer(invocation, answer)
-            instance.finish(answer, accepted=accepted)
+            delivery.send(invocation, answer)
+            # While the platform reads the answer there is time to tidy up, unless a hook must know what it says.
+            instance.finish(answer, accepted=delivery.accepted() if heeds else True)
             watcher.end()
+            guards.check(doubtful=thaw is not None or type(answer.outcome) is Failure)
+            if not watcher.is_installed():
+                self._reinstall()
+            if not heeds:
+                delivery.accepted()
             claim.answered()
             if watcher.terminated:
                 self._shut_down("timeout" if clock.wall() * 1000.0 >= invocation.deadline_ms - 100 else "spindown")
@@ -218,9 +225,6 @@ class _Process:
                 instance.shutdown(Shutdown("failure", environment.shutdown_budget))
                 self._leave(1)
             self._idle_since = clock.wall()
-            guards.check(doubtful=thaw is not None or type(answer.outcome) is Failure)
-            if not watcher.is_installed():
-                self._reinstall()
 
     def _reinstall(self) -> None:
         self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")

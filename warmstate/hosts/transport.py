@@ -71,6 +71,7 @@ class NativeTransport:
 
     __slots__ = (
         "_beat",
+        "_broken",
         "_buffer",
         "_headers",
         "_heads",
@@ -80,6 +81,7 @@ class NativeTransport:
         "_known",
         "_known_reply",
         "_lines",
+        "_owed",
         "_poll",
         "_port",
         "_prefix",
@@ -96,6 +98,8 @@ class NativeTransport:
         self._beat = _timeval(beat)
         self._socket: _socket.socket | None = None
         self._identity: tuple[int, int] | None = None
+        self._owed = False  # a reply to what was submitted
+        self._broken: OSError | None = None  # why it could not be submitted whole
         self._buffer = b""
         authority = f"[{self._host}]" if ":" in self._host else self._host
         self._suffix = f" HTTP/1.1\r\nHost: {authority}:{self._port}\r\nUser-Agent: {_USER_AGENT}\r\n"
@@ -122,6 +126,8 @@ class NativeTransport:
             head = self._head(request) + b"\r\n"
             if not request.headers:
                 self._heads[request.path] = head
+        if self._owed:
+            self._read_what_is_owed()
         if self._buffer:
             self.close()  # more came than was asked for: it must not be taken for this answer
         kept = self._socket is not None
@@ -146,9 +152,20 @@ class NativeTransport:
         Raises:
             TransportError: the connection cannot be made, broke, or what came is no answer.
         """
+        self.submit(request)
+        return self.read_reply()
+
+    def submit(self, request: Request) -> None:
+        """
+        Send a request with its body once, without waiting for the reply: `read_reply` reads it.
+
+        Raises:
+            TransportError: the connection cannot be made.
+        """
         body = request.body
         head = self._head(request) + b"Content-Length: %d\r\n\r\n" % len(body)
         connection = self._peeked()
+        self._owed = True
         try:
             if len(body) <= RECEIVE:
                 connection.sendall(head + body)
@@ -157,16 +174,7 @@ class NativeTransport:
                 connection.sendall(body)
         except OSError as error:
             # A server may refuse a large body before it has read it all: its answer is then there to be read.
-            try:
-                return self._read(connection)
-            except (OSError, _ClosedBeforeReply):
-                self.close()
-                raise _as_transport_error(error) from error
-        try:
-            return self._read(connection)
-        except (OSError, _ClosedBeforeReply) as error:
-            self.close()
-            raise _as_transport_error(error) from error
+            self._broken = error
 
     def separate(self) -> NativeTransport:
         """Another transport to the same Runtime API, with a connection of its own."""
@@ -201,16 +209,18 @@ class NativeTransport:
 
     def read_reply(self) -> Reply:
         """
-        Read the reply to what was sent piece by piece.
+        Read the reply to what was sent before.
 
         Raises:
             TransportError: the connection broke, or what came is no answer.
         """
+        broken, self._broken = self._broken, None
+        self._owed = False
         try:
             return self._read(self._connected())
         except (OSError, _ClosedBeforeReply) as error:
             self.close()
-            raise _as_transport_error(error) from error
+            raise _as_transport_error(broken or error) from broken or error
 
     def is_closed(self) -> bool:
         """Whether the peer ended the connection, or there is none."""
@@ -227,11 +237,20 @@ class NativeTransport:
     def close(self) -> None:
         """End the connection; the next call makes a new one."""
         connection, self._socket = self._socket, None
+        self._owed = False
+        self._broken = None
         self._buffer = b""
         if connection is not None:
             end_own(connection, self._identity)
 
     # ---- below: one connection
+
+    def _read_what_is_owed(self) -> None:
+        """Whoever submitted was interrupted before the reply: it must not be taken for the answer to what comes now."""
+        try:
+            self.read_reply()
+        except TransportError:
+            pass  # the connection is closed, which is as good
 
     def _head(self, request: Request) -> bytes:
         headers = request.headers

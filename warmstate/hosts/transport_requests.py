@@ -38,13 +38,14 @@ __all__ = ["RequestsTransport"]
 class RequestsTransport(NativeTransport):
     """The same calls as `NativeTransport`; `get` and `post` go through one `requests.Session`."""
 
-    __slots__ = ("_connection", "_modules", "_patient", "_session", "_url", "_used", "_waiting")
+    __slots__ = ("_connection", "_modules", "_patient", "_reply", "_session", "_url", "_used", "_waiting")
 
     def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
         super().__init__(runtime_api, beat=beat)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._url = f"http://{host}:{self._port}{self._prefix}"
         self._used = False
+        self._reply = Reply(202, {}, b"")
         self._waiting: Callable[[], None] | None = None
         self._patient = False
         self._connection: HTTPConnection | None = None
@@ -76,6 +77,14 @@ class RequestsTransport(NativeTransport):
             return self._send(request)
         except _ClosedBeforeReply as closed:
             raise _as_transport_error(closed.__cause__ or closed) from closed
+
+    def submit(self, request: Request) -> None:
+        """Send a request with its body once; the reply is read with it, as `requests` has it."""
+        self._reply = self.post(request)
+
+    def read_reply(self) -> Reply:
+        """The reply to what was submitted."""
+        return self._reply
 
     def separate(self) -> NativeTransport:
         """A native transport to the same Runtime API: nothing that is sent there needs more."""

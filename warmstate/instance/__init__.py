@@ -107,6 +107,11 @@ class Instance:
         """The contexts of the invocations whose handler runs now."""
         return list(self._serving.running)
 
+    @property
+    def heeds_acceptance(self) -> bool:
+        """Whether `finish` does something that depends on `accepted`: the handler has an `after_response`."""
+        return self._serving.after_response is not None
+
     def init(self, init: Init, *, interrupted: str | None = None) -> None:
         """
         Make the handler, adopt what the process before committed, and run `on_init`.
