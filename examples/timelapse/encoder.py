@@ -19,7 +19,8 @@ from . import mp4
 if TYPE_CHECKING:
     from .options import Options
 
-_FULL_TO_LIMITED = {"color_range": 1, "colorspace": 5, "color_primaries": 5, "color_trc": 6}
+_COLOURS = {"color_range": 2, "colorspace": 5, "color_primaries": 5, "color_trc": 6}
+"""What JPEGs have: the full range, so that nothing is converted and nothing rounded."""
 
 
 class Encoder:
@@ -53,14 +54,15 @@ class Encoder:
     def _open(self) -> av.VideoCodecContext:
         options = self._options
         context = av.CodecContext.create("libx264", "w")
-        context.width, context.height, context.pix_fmt = options.width, options.height, "yuv420p"
+        context.width, context.height, context.pix_fmt = options.width, options.height, "yuvj420p"
         context.framerate = Fraction(options.frames_per_second)
         context.time_base = 1 / context.framerate
         context.gop_size, context.max_b_frames, context.thread_count = options.gop, 0, 1
-        for name, value in _FULL_TO_LIMITED.items():
+        for name, value in _COLOURS.items():
             setattr(context, name, value)
         # zerolatency: a packet per frame, nothing to wait for when the instance must end. No cuts: only we start a GOP.
-        structure = f"keyint={options.gop}:min-keyint={options.gop}:scenecut=0:open-gop=0"
+        # i8x8: smaller partitions take a tenth of the time and save no bytes.
+        structure = f"keyint={options.gop}:min-keyint={options.gop}:scenecut=0:open-gop=0:partitions=i8x8"
         context.options = {
             "preset": options.preset,
             "crf": str(options.crf),

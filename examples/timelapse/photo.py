@@ -69,6 +69,8 @@ class PhotoDecoder:
         return decoder
 
     def _fit(self, frame: av.VideoFrame, turned: int) -> av.VideoFrame:
+        if (frame.width, frame.height, frame.format.name, turned) == (*self._size, "yuvj420p", 1):
+            return frame  # as most cameras' are
         shape = frame.width, frame.height, frame.format.name, turned
         if shape != self._shape:
             self._graph, self._shape = self._build(frame, turned), shape
@@ -84,8 +86,8 @@ class PhotoDecoder:
             width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
         )
         steps = (
-            f"{_UPRIGHT[turned]}scale={width}:{height}:force_original_aspect_ratio=decrease:in_range=full:out_range=tv,"
-            f"format=yuv420p,pad={width}:{height}:-1:-1,setsar=1"
+            f"{_UPRIGHT[turned]}scale={width}:{height}:force_original_aspect_ratio=decrease:in_range=full:out_range=full,"
+            f"format=yuvj420p,pad={width}:{height}:-1:-1,setsar=1"
         )
         for step in steps.split(","):
             name, _, arguments = step.partition("=")

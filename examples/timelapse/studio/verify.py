@@ -53,7 +53,7 @@ def examine(video: bytes) -> Findings:
             stream = container.streams.video[0]
             stream.thread_count = 1
             for count, frame in enumerate(container.decode(stream)):
-                numbers.append(read_number(frame.to_ndarray(format="gray")))
+                numbers.append(read_number(frame.to_ndarray()[: frame.height]))
                 if frame.pts != count * FRAME_TICKS:
                     gaps.append(count)
     except av.error.FFmpegError as error:
