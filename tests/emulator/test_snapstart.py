@@ -46,7 +46,7 @@ def test_snapshot_is_made_when_the_function_is_published(emulator, snap):
     """Its init runs then, in a phase of its own, and the process is frozen where it asks to be restored."""
     begun = emulator.events.last_id
     snap()
-    instance = emulator.ps("snap")[0]
+    instance = emulator.freeze(emulator.ps("snap")[0].instance)[0]  # frozen it is: this waits for the kernel
     report = next(e.record for e in emulator.events.since(begun) if e.type == "platform.initReport")
 
     assert (report["phase"], report["initializationType"], report["status"]) == ("snap-start", "snap-start", "success")
