@@ -29,7 +29,7 @@ HIDDEN_BY = {
     ],
     "boto3": ["warmstate/aws.py"],
     "diskcache": ["warmstate/warm/spill/rows.py"],
-    "h11": ["warmstate/emulator/servers/connection.py"],
+    "h11": ["warmstate/emulator/servers/general.py"],
     "hypothesis": ["warmstate/testing/**/*.py"],
     "numpy": ["warmstate/warm/codecs/leaves.py", "warmstate/warm/sizes.py"],
     "orjson": ["warmstate/wire/payload.py"],

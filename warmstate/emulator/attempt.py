@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import time
 import uuid
 from typing import TYPE_CHECKING, Final, Literal
@@ -73,8 +74,6 @@ class Attempt:
         self.answer: Final[asyncio.Future[Answer]] = asyncio.get_running_loop().create_future()
         self.started: Final[asyncio.Future[str]] = asyncio.get_running_loop().create_future()
         """Done with the content type when a streamed answer begins."""
-        self.done: Final = asyncio.Event()
-        """Set when the invoke phase is over: the runtime is back in next, or gone."""
         self.start: StartKind = "warm"
         self.instance = ""
         self.deadline = 0.0
@@ -146,4 +145,5 @@ class Attempt:
 
 def new_trace_id() -> str:
     """A trace header as X-Ray writes it, not sampled."""
-    return f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Parent={uuid.uuid4().hex[:16]};Sampled=0"
+    bits = os.urandom(20).hex()
+    return f"Root=1-{int(time.time()):08x}-{bits[:24]};Parent={bits[24:]};Sampled=0"

@@ -167,7 +167,6 @@ class Environment:
             self.memory.stop()
             self.last_request_id, self.current = attempt.request_id, None
             self.last_used = self.now()
-            attempt.done.set()
             self.waits.changed()
 
     async def _run(self, attempt: Attempt) -> None:
@@ -231,14 +230,17 @@ class Environment:
                 attempt.init_failed = True
                 attempt.fail(result.answer.error_type, result.answer.payload)
                 return False
-        self.thaw()
         return True
 
     async def _deliver(self, attempt: Attempt) -> None:
-        life = self.life
+        life, frozen = self.life, self.freezer.is_frozen
+        if frozen:
+            life.lifecycle.push("thaw")
         life.lifecycle.push("invoke")
         life.extensions.send("INVOKE", self.reporter.invoke_event(attempt))
         self.hand_over()
+        if frozen:  # only now: the processes wake once, and find what they wait for
+            self.freezer.thaw()
         in_time = await self.waits.until(
             lambda: life.is_broken() or (life.state == "idle" and life.extensions.are_idle), attempt.deadline
         )
@@ -317,6 +319,7 @@ class Environment:
         if not abrupt:
             await self.end_processes(reason)
         self.gone = True
+        self.memory.stop()
         await self.sandbox.close()
         await self.server.close()
         self._note("warmstate.gone", reason=reason, invocations=self.invocations)

@@ -96,7 +96,6 @@ class ManagedEnvironment(Environment):
             attempt.max_memory_mb = self.memory.used_mb()
             self.last_used = self.now()
             self.reporter.report(attempt)
-            attempt.done.set()
             self.waits.changed()
         if self.life.is_broken() and not self.in_flight:
             await self.close("failure")
@@ -114,14 +113,13 @@ class ManagedServer(RuntimeServer):
 
     _environment: ManagedEnvironment
 
-    async def _next(self, exchange: Exchange) -> None:
+    def _next(self, exchange: Exchange) -> None:
         life = self._environment.life
         if life.state == "init":
             life.lifecycle.push("next")
             life.extensions.closed = True
         life.waiters.append(exchange)
         self._environment.waits.changed()
-        await exchange.settled()
 
     def lifecycle_of(self, attempt: Attempt) -> Lifecycle:
         """Each attempt has its own."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from warmstate.emulator.attempt import Attempt, StartKind
     from warmstate.emulator.function import Function, InitializationType
     from warmstate.emulator.journal import Journal
+    from warmstate.emulator.life import InitResult
     from warmstate.emulator.processes.processes import Warden
 
 __all__ = ["Pool", "Throttled"]
@@ -137,9 +138,12 @@ class Pool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _new(self, kind: InitializationType) -> Environment:
+    def _make(self, kind: InitializationType) -> Environment:
         make = ManagedEnvironment if self.function.is_managed else Environment
-        environment = make(self.function, self._warden, self._journal, f"i-{self._number()}", kind)
+        return make(self.function, self._warden, self._journal, f"i-{self._number()}", kind)
+
+    async def _new(self, kind: InitializationType) -> Environment:
+        environment = self._make(kind)
         environment.on_change = self.wake
         self.environments.append(environment)
         first: dict[InitializationType, StartKind] = {"provisioned-concurrency": "provisioned", "snap-start": "restore"}
@@ -207,6 +211,17 @@ class Pool:
         limit = max(130.0, self.function.timeout) if kind != "on-demand" else self.function.init_limit
         await environment.init(limit, "snap-start" if self.function.snap_start else "init")
         self.release(environment)
+
+    async def rehearse(self) -> InitResult:
+        """Try the function's init in an environment that gets no event; it is killed afterwards, hooks and all."""
+        environment = self._make(self.function.initialization_type)
+        try:
+            await environment.open()
+            return await environment.init(
+                self.function.init_limit, "snap-start" if self.function.snap_start else "init"
+            )
+        finally:
+            await environment.close("spindown", abrupt=True)
 
     async def spin_down(self, environment: Environment, *, abrupt: bool = False) -> None:
         """End one environment in the orderly way, or without a word; its /tmp goes with it."""

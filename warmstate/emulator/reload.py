@@ -1,7 +1,10 @@
 """
 New code in a running environment: a new process, and what it finds of the old one's state.
 
-The old process ends in the orderly way first: only one process at a time owns the environment's committed state.
+1. The new code's init is tried in an environment of its own while the old processes go on serving; when it fails they
+   stay, and nothing is lost.
+2. Then each old process ends in the orderly way, and a new one starts in its place: only one process at a time owns an
+   environment's committed state.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from warmstate.emulator.function import INSPECT_FILE
 
 if TYPE_CHECKING:
     from warmstate.emulator.environment import Environment
+    from warmstate.emulator.life import InitResult
     from warmstate.emulator.pool import Pool
 
 __all__ = ["Reloaded", "reload"]
@@ -31,6 +35,7 @@ class Reloaded:
     One instance after a reload.
 
     `status` is that of its init: "success", "error" or "timeout"; `kept` and `lost` name slots and tails.
+    `old_serves` is True where the new code failed its init and the instance was left as it was.
     """
 
     instance: str
@@ -38,10 +43,13 @@ class Reloaded:
     kept: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     problem: str = ""
+    old_serves: bool = False
 
     @property
     def summary(self) -> str:
         """One line about it."""
+        if self.old_serves:
+            return f"init of the new code failed, the old code goes on serving: {self.problem}"
         if self.status != "success":
             return f"init failed: {self.problem}"
         parts = [f"kept {', '.join(self.kept)}"] if self.kept else []
@@ -50,7 +58,13 @@ class Reloaded:
 
 
 async def reload(pool: Pool, *, keep: bool) -> list[Reloaded]:
-    """Reload every environment of a function."""
+    """Reload every environment of a function, or none of them when the new code does not pass its init."""
+    if not pool.environments:
+        return []
+    result = await pool.rehearse()
+    if result.status != "success":
+        problem = _problem(result)
+        return [Reloaded(e.instance, result.status, problem=problem, old_serves=True) for e in pool.environments]
     return [found for environment in list(pool.environments) if (found := await _reload(pool, environment, keep=keep))]
 
 
@@ -69,8 +83,11 @@ async def _reload(pool: Pool, environment: Environment, *, keep: bool) -> Reload
         result = await environment.init(pool.function.init_limit)
     finally:
         pool.release(environment)
-    problem = "" if result.answer is None else message_of(result.answer.payload)
-    return Reloaded(environment.instance, result.status, committed, memory, problem)
+    return Reloaded(environment.instance, result.status, committed, memory, _problem(result))
+
+
+def _problem(result: InitResult) -> str:
+    return "" if result.answer is None else message_of(result.answer.payload)
 
 
 def _held(environment: Environment) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Freezer"]
 
+SECOND_LOOK: Final = 0.005
+"""Seconds after which a freeze looks again: a process may have forked while the first signal was on its way."""
 STOP_LIMIT: Final = 1.0
 """Seconds to wait for the kernel to stop every process; it does so within microseconds."""
 
@@ -28,6 +30,7 @@ class Freezer:
         self._note = note
         self._since: float | None = None
         self._moved = 0.0
+        self._again: asyncio.TimerHandle | None = None
         self.clock_shift = 0.0
         """Seconds by which the environment's clocks were moved ahead, in all."""
 
@@ -41,20 +44,25 @@ class Freezer:
 
     def freeze(self) -> None:
         """Stop every process."""
+        loop = asyncio.get_running_loop()
         self._sandbox.freeze()
-        self._since, self._moved = asyncio.get_running_loop().time(), 0.0
+        self._since, self._moved = loop.time(), 0.0
+        self._again = loop.call_later(SECOND_LOOK, self._sandbox.freeze)
         self._note("warmstate.freeze")
 
     def thaw(self) -> None:
         """Let every process go on."""
         seconds = self.frozen_for()
+        self.forget()
         self._sandbox.thaw()
-        self._since = None
         self._note("warmstate.thaw", frozenMs=round(seconds * 1000, 3))
 
     def forget(self) -> None:
-        """The processes are gone."""
+        """Nothing of it is stopped any more."""
         self._since = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     def frozen_for(self) -> float:
         """Seconds since the freeze, as the environment's clocks tell; 0.0 while it runs."""

@@ -8,6 +8,7 @@ A process's group may be signalled until it is forgotten: the warden keeps a zom
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -60,6 +61,7 @@ class Process:
         self.pid: Final = pid
         self.exited: Final[asyncio.Future[Exit]] = asyncio.get_running_loop().create_future()
         self._forgotten = False
+        self._froze_strays = False
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {'forgotten' if self._forgotten else 'ended' if self.exited.done() else 'alive'}>"
@@ -69,15 +71,28 @@ class Process:
         """Whether the leader has not ended, as far as is known."""
         return not self.exited.done()
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the whole group, and to descendants that left it."""
+    def freeze(self) -> None:
+        """Stop the group and descendants that left it."""
+        self._froze_strays = bool(self.signal(signal.SIGSTOP)) or self._froze_strays
+
+    def thaw(self) -> None:
+        """Let them go on; they are looked for only where there were any to stop."""
+        if self._froze_strays:
+            self._froze_strays = False
+            self.signal(signal.SIGCONT)
+        elif not self._forgotten:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGCONT)
+
+    def signal(self, number: int) -> set[int]:
+        """Send a signal to the whole group, and to descendants that left it, which it returns."""
+        told = set[int]()
         if self._forgotten:
-            return
+            return told
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
             pass
-        told = set[int]()
         while new := [stray for stray in family.strays(self.pid) if stray not in told]:  # one may have forked meanwhile
             told.update(new)
             for stray in new:
@@ -85,6 +100,7 @@ class Process:
                     os.kill(stray, number)
                 except (ProcessLookupError, PermissionError):
                     pass
+        return told
 
     async def kill(self) -> Exit:
         """Kill the group and everything that descends from it, and forget it."""

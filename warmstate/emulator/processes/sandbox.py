@@ -127,13 +127,13 @@ class Sandbox:
         """Stop every process; nothing of them runs until `thaw`."""
         self.stopped = True
         for process in self._processes():
-            process.signal(signal.SIGSTOP)
+            process.freeze()
 
     def thaw(self) -> None:
         """Let every process go on."""
         self.stopped = False
         for process in self._processes():
-            process.signal(signal.SIGCONT)
+            process.thaw()
 
     def is_stopped(self) -> bool:
         """Whether the kernel says of every process that it is stopped."""

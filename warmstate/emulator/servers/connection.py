@@ -1,8 +1,8 @@
 """
-One client's connection to an HTTP server of the emulator; the only module that knows h11.
+One client's connection to an HTTP server of the emulator.
 
-Bytes to exchanges and back, one exchange at a time. What the client may send, and how fast it must, is the server's
-to say (`Limits`).
+Bytes to exchanges and back, one exchange at a time: plain requests by `plain`, all others by `general`. What the client
+may send, and how fast it must, is the server's to say (`Limits`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import h11
-
 from warmstate.emulator.servers.exchange import BodyTooLarge, ClientGone, Exchange
+from warmstate.emulator.servers.general import GeneralWire
+from warmstate.emulator.servers.messages import BadRequest, End, Head, Wire
+from warmstate.emulator.servers.plain import PlainWire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -32,7 +33,7 @@ LINGER: Final = 1.0
 class Host(Protocol):
     """What a connection needs of its server."""
 
-    handler: Callable[[Exchange], Awaitable[None]]
+    handler: Callable[[Exchange], Awaitable[None] | None]
     head_bytes: int
     read_buffer: memoryview
     """Shared by all connections: what is read is copied out before the next one reads."""
@@ -49,13 +50,8 @@ class Host(Protocol):
     def note_held(self, connection: Connection, size: int) -> None:
         """Its incomplete request now has `size` bytes here."""
 
-    def note_error(self, error: Exception) -> None:
+    def note_error(self, error: BaseException) -> None:
         """A handler failed."""
-
-
-def _header_value(value: str) -> bytes:
-    """Bytes that cannot break out of their header line."""
-    return value.replace("\r", " ").replace("\n", " ").replace("\0", " ").strip().encode("utf-8")
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -63,9 +59,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, server: Host) -> None:
         self._server = server
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=server.head_bytes)
+        self._wire: Wire | None = None
+        """Of the request that is here; None while nothing of one has come."""
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set before anything else is called
         self._exchange: Exchange | None = None
+        self._started = False
+        """Whether the exchange was given to its handler."""
         self._task: asyncio.Task[None] | None = None
         self._paused = False
         self._writable: asyncio.Future[None] | None = None
@@ -93,7 +92,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def wants_continue(self) -> bool:
         """Whether the client asked before it sends its body."""
-        return self._h11.they_are_waiting_for_100_continue
+        return self._wire is not None and self._wire.wants_continue
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is there."""
@@ -118,8 +117,8 @@ class Connection(asyncio.BufferedProtocol):
         if not self.busy:
             self.has_partial_head = True
         try:
-            self._h11.receive_data(bytes(self._server.read_buffer[:nbytes]))
-        except h11.RemoteProtocolError:
+            self._receive(bytes(self._server.read_buffer[:nbytes]))
+        except BadRequest:
             self.cut()
             return
         if self._exchange is None or not self._exchange.complete:
@@ -127,6 +126,14 @@ class Connection(asyncio.BufferedProtocol):
                 self.reading_since = self.since
             self._hold(self.held + nbytes)
         self._pump()
+
+    def _receive(self, data: bytes) -> None:
+        if self._wire is None:
+            self._wire = PlainWire.of(data)
+            if self._wire is not None:
+                return
+            self._wire = GeneralWire(self._server.head_bytes)
+        self._wire.receive(data)
 
     def eof_received(self) -> bool:
         """The client closed its side; there is nobody to answer then."""
@@ -178,40 +185,52 @@ class Connection(asyncio.BufferedProtocol):
 
     def send_continue(self) -> None:
         """Ask for the body."""
-        self._write(h11.InformationalResponse(status_code=100, headers=[]))
+        if self._wire is not None:
+            self._write(self._wire.encode_continue())
 
     def send_head(self, status: int, headers: Sequence[tuple[str, str]], body: bytes = b"") -> None:
         """Send status and headers, and with them a first piece of the body."""
-        clean = [(name.encode("ascii"), _header_value(value)) for name, value in headers]
-        self._write(h11.Response(status_code=status, headers=clean), h11.Data(data=body))
+        if self._wire is not None:
+            self._write(self._wire.encode_head(status, headers, body))
 
     def send_body(self, data: bytes) -> None:
         """Send a piece of the body."""
-        self._write(h11.Data(data=data))
+        if self._wire is not None:
+            self._write(self._wire.encode_body(data))
 
     def send_end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
         """End the body."""
-        self._write(
-            h11.EndOfMessage(headers=[(name.encode("ascii"), _header_value(value)) for name, value in trailers])
-        )
+        if self._wire is not None:
+            self._write(self._wire.encode_end(trailers))
 
-    def _write(self, *events: h11.Event) -> None:
-        data = b"".join([self._h11.send(event) or b"" for event in events])
+    def _write(self, data: bytes) -> None:
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
     def finish(self) -> None:
         """The answer is complete: go on with the next request of this connection, or close it."""
         self._exchange = None
-        self._touch()
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
-            self._h11.start_next_cycle()
-            self.has_partial_head = bool(self._h11.trailing_data[0])
-            self._server.note_idle(self)
-            self.resume_reading()
-            self._loop.call_soon(self._pump)
-        else:
+        self.since = self._loop.time()
+        if self._wire is None or not self._wire.is_over:
             self._linger()
+            return
+        rest, self._wire = self._wire.rest, None
+        self.has_partial_head = bool(rest)
+        self._server.note_idle(self)
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if rest:
+            self._loop.call_soon(self._go_on, rest)
+
+    def _go_on(self, rest: bytes) -> None:
+        """The next request was sent before the last one was answered."""
+        try:
+            self._receive(rest)
+        except BadRequest:
+            self.cut()
+        else:
+            self._pump()
 
     def _linger(self) -> None:
         """
@@ -219,7 +238,7 @@ class Connection(asyncio.BufferedProtocol):
 
         A socket that is closed with unread bytes is reset, and the client might never see why it was refused.
         """
-        if self._h11.their_state in {h11.SEND_BODY, h11.ERROR} and not self._transport.is_closing():
+        if self._wire is not None and self._wire.is_unread and not self._transport.is_closing():
             self._lingers = True
             self._transport.write_eof()
             self._transport.resume_reading()
@@ -233,92 +252,87 @@ class Connection(asyncio.BufferedProtocol):
 
     def refuse(self, status: int, message: str) -> None:
         """Answer a request that could not be read, and close."""
-        if self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+        if self._wire is not None and self._wire.may_answer:
             body = json.dumps({"Type": "User", "message": message}).encode()
             headers = [
                 ("content-type", "application/json"),
                 ("content-length", str(len(body))),
                 ("connection", "close"),
             ]
-            try:
-                self.send_head(status, headers, body)
-                self.send_end()
-            except h11.LocalProtocolError:
-                pass
+            self.send_head(status, headers, body)
+            self.send_end()
         self._linger()
 
-    def _touch(self) -> None:
-        self.since = self._loop.time()
-
     def _pump(self) -> None:
-        while not self._transport.is_closing():
+        while self._wire is not None and not self._transport.is_closing():
             try:
-                event = self._h11.next_event()
-            except h11.RemoteProtocolError as error:
+                event = self._wire.next_event()
+            except BadRequest as error:
                 if self._exchange is not None:
                     self._exchange.feed_gone()
-                self.refuse(error.error_status_hint, f"this is not an HTTP/1.1 request: {error}")
+                self.refuse(error.status, f"this is not an HTTP/1.1 request: {error}")
                 return
-            if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
-                return
-            if event is h11.PAUSED:
-                if self._h11.trailing_data[0] and not self._paused:  # a request before the last one was answered
-                    self._paused = True
-                    self._transport.pause_reading()
-                return
-            if isinstance(event, h11.Request):
-                self._begin(event)
-            elif isinstance(event, h11.Data) and self._exchange is not None:
-                self._exchange.feed(bytes(event.data))
-                if self._exchange.full:
-                    self._paused = True
-                    self._transport.pause_reading()
+            if event is None:
+                if self._wire.rest and not self._paused:  # a request before the last one was answered
+                    self._pause()
+                break
+            if isinstance(event, Head):
+                if event.size > self._server.head_bytes:
+                    self.refuse(431, f"request line and headers may have {self._server.head_bytes} bytes")
                     return
-            elif isinstance(event, h11.EndOfMessage) and self._exchange is not None:
+                self.has_partial_head, self._started = False, False
+                self._exchange = Exchange(self, event.method, event.target, event.headers)
+            elif self._exchange is None:
+                return
+            elif isinstance(event, End):
                 self._hold(0)
-                trailers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers]
-                self._exchange.feed_end(trailers)
+                self._exchange.feed_end(event.trailers)
+            else:
+                self._exchange.feed(event)
+                if self._exchange.full:
+                    self._pause()
+                    break
+        if self._exchange is not None and not self._started:
+            self._started = True
+            self._start(self._exchange)
 
-    def _begin(self, request: h11.Request) -> None:
-        self.has_partial_head = False
-        names = [name for name, _ in request.headers]
-        # h11 bounds heads that come in pieces; one that came in a single read is measured here.
-        size = len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
-        if size > self._server.head_bytes:
-            self.refuse(431, f"request line and headers may have {self._server.head_bytes} bytes")
-            return
-        if b"transfer-encoding" in names and b"content-length" in names:
-            self.refuse(400, "a request has either Content-Length or Transfer-Encoding, not both")
-            return
-        if request.http_version == b"1.0" and b"host" not in names:
-            self.refuse(400, "the Host header is missing")
-            return
-        headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
-        method, target = request.method.decode("ascii"), request.target.decode("ascii", "replace")
-        exchange = self._exchange = Exchange(self, method, target, headers)
-        self._task = self._loop.create_task(self._run(exchange))
+    def _pause(self) -> None:
+        self._paused = True
+        self._transport.pause_reading()
 
-    async def _run(self, exchange: Exchange) -> None:
+    def _start(self, exchange: Exchange) -> None:
         try:
-            await self._server.handler(exchange)
-        except BodyTooLarge:
-            message = "the request's body is larger than this interface accepts"
-            error = ("x-amzn-errortype", "RequestTooLargeException")
-            exchange.respond_json(413, {"Type": "User", "message": message}, [error])
-        except ClientGone:
-            exchange.abort()
-        except asyncio.CancelledError:
-            exchange.abort()
+            work = self._server.handler(exchange)
         except Exception as error:  # noqa: BLE001 - one broken handler must not take the server down
+            self._fail(exchange, error)
+        else:
+            if work is not None:
+                self._task = self._loop.create_task(self._run(exchange, work))
+
+    async def _run(self, exchange: Exchange, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the same
+            self._fail(exchange, error)
+        else:
+            if not exchange.finished:
+                exchange.abort()
+
+    def _fail(self, exchange: Exchange, error: BaseException) -> None:
+        if isinstance(error, BodyTooLarge):
+            message = "the request's body is larger than this interface accepts"
+            exchange.respond_json(
+                413, {"Type": "User", "message": message}, [("x-amzn-errortype", "RequestTooLargeException")]
+            )
+        elif isinstance(error, ClientGone | asyncio.CancelledError):
+            exchange.abort()
+        else:
             self._server.note_error(error)
             if exchange.started:
                 exchange.abort()
             else:
                 fault = {"Type": "Service", "Message": "the emulator failed; its journal has the traceback"}
                 exchange.respond_json(500, fault, [("x-amzn-errortype", "ServiceException")])
-        else:
-            if not exchange.finished:
-                exchange.abort()
 
     def cancel(self) -> None:
         """The server ends: so does whatever is being answered."""

@@ -62,13 +62,13 @@ class Connection(Protocol):
 class Exchange:
     """One request, and the way to answer it: `respond` at once, or `start`, `send` and `finish`."""
 
-    def __init__(self, connection: Connection, method: str, target: str, headers: list[tuple[str, str]]) -> None:
+    def __init__(self, connection: Connection, method: str, target: str, headers: Sequence[tuple[str, str]]) -> None:
         self._connection = connection
         self.method: Final = method
         self.target: Final = target
         self.raw_path, _, self.query = target.partition("?")
         self.headers: Final = headers
-        self.trailers: list[tuple[str, str]] = []
+        self.trailers: Sequence[tuple[str, str]] = ()
         self.gone: Final = asyncio.Event()
         self.started = False
         self.finished = False
@@ -113,6 +113,11 @@ class Exchange:
             if total > limit:
                 raise BodyTooLarge
             pieces.append(piece)
+        return b"".join(pieces)
+
+    def take(self) -> bytes:
+        """What has come of the body and was not read yet: all of it when the request is `complete`."""
+        pieces, self._pieces, self._buffered = self._pieces, [], 0
         return b"".join(pieces)
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -198,7 +203,7 @@ class Exchange:
         self._buffered += len(piece)
         self._wake()
 
-    def feed_end(self, trailers: list[tuple[str, str]]) -> None:
+    def feed_end(self, trailers: Sequence[tuple[str, str]]) -> None:
         """The body is complete."""
         self.trailers = trailers
         self._complete = True

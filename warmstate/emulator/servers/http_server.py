@@ -5,7 +5,8 @@ The HTTP/1.1 server under every interface of the emulator.
 2. A connection without a request in flight may be closed at any time, the longest idle one first; then one whose
    request is not complete. So a thousand idle or slow clients never keep a good one out.
 3. Two ways to say how long a body is (two lengths, a length and chunks) is an error, never a choice.
-4. Handlers run as tasks on the one event loop; an exchange knows when its client has gone.
+4. A handler answers at once, or returns what is awaited in a task of its own, or leaves the answer to whoever holds the
+   exchange, which knows when its client has gone.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ class HttpServer:
 
     def __init__(
         self,
-        handler: Callable[[Exchange], Awaitable[None]],
+        handler: Callable[[Exchange], Awaitable[None] | None],
         *,
         limits: Limits | None = None,
-        on_error: Callable[[Exception], None] | None = None,
+        on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.handler = handler
         self.limits = limits or Limits()
@@ -100,7 +101,7 @@ class HttpServer:
             connection.cancel()
         await asyncio.sleep(0)
 
-    def note_error(self, error: Exception) -> None:
+    def note_error(self, error: BaseException) -> None:
         """A handler failed."""
         if self._on_error is not None:
             self._on_error(error)

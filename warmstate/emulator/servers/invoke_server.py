@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from warmstate.emulator.attempt import Attempt
-from warmstate.emulator.servers.exchange import BodyTooLarge, ClientGone, Exchange
+from warmstate.emulator.servers.exchange import BodyTooLarge, ClientGone
 from warmstate.wire import invoke_api as wire
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from warmstate.emulator.attempt import Answer
     from warmstate.emulator.facts import InvokeResult
     from warmstate.emulator.pool import Pool
+    from warmstate.emulator.servers.exchange import Exchange
     from warmstate.emulator.service import Service
 
-__all__ = ["InvokeServer"]
+__all__ = ["InvokeServer", "refuse"]
+
+FAULT: Final = "the emulator could not run this; its journal says why"
 
 
 class InvokeServer:
@@ -24,23 +30,45 @@ class InvokeServer:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def serve(self, exchange: Exchange) -> bool:
+    def parse(self, exchange: Exchange) -> wire.InvokeRequest | None:
         """
-        Answer a request of the Invoke API; False when it is none.
+        What the head of a request asks for; None when it is none of the Invoke API.
 
         Raises:
             ApiError: The service refuses it.
         """
-        request = wire.parse_invoke(exchange.method, exchange.raw_path, exchange.query, dict(exchange.headers))
-        if request is None:
-            return False
+        return wire.parse_invoke(exchange.method, exchange.raw_path, exchange.query, dict(exchange.headers))
+
+    def serve(self, exchange: Exchange, request: wire.InvokeRequest) -> Awaitable[None] | None:
+        """
+        Answer such a request: the common one without a task of its own.
+
+        Raises:
+            ApiError: The service refuses it.
+        """
         pool = self._service.pool(request.target.name)
+        if exchange.complete and not request.streaming and not request.tail:
+            return self._invoke(exchange, request, pool, exchange.take())
+        return self._serve(exchange, request, pool)
+
+    async def _serve(self, exchange: Exchange, request: wire.InvokeRequest, pool: Pool) -> None:
         try:
-            payload = await exchange.read(request.payload_limit)
-        except BodyTooLarge:
-            announced = exchange.header("content-length")
-            size = int(announced) if announced else request.payload_limit + 1
-            raise wire.too_large(size, request.payload_limit) from None
+            try:
+                payload = await exchange.read(request.payload_limit)
+            except BodyTooLarge:
+                announced = exchange.header("content-length")
+                size = int(announced) if announced else request.payload_limit + 1
+                raise wire.too_large(size, request.payload_limit) from None
+            work = self._invoke(exchange, request, pool, payload)
+            if work is not None:
+                await work
+            await exchange.settled()
+        except wire.ApiError as error:
+            refuse(exchange, error)
+
+    def _invoke(
+        self, exchange: Exchange, request: wire.InvokeRequest, pool: Pool, payload: bytes
+    ) -> Awaitable[None] | None:
         self._service.check(pool.function, payload, request.type, request.tenant_id)
         attempt = Attempt(
             payload or b"{}",
@@ -57,22 +85,33 @@ class InvokeServer:
             self._service.events.put(pool, attempt)
             exchange.respond(202, b"", [("x-amzn-requestid", attempt.request_id)])
         elif request.streaming:
-            await self._stream(exchange, pool, attempt, tail=request.tail)
+            return self._stream(exchange, pool, attempt, tail=request.tail)
+        elif request.tail:
+            return self._answer_with_log(exchange, pool, attempt)
         else:
-            await self._answer(exchange, pool, attempt, tail=request.tail)
-        return True
+            self._answer(exchange, pool, attempt)
+        return None
 
-    async def _answer(self, exchange: Exchange, pool: Pool, attempt: Attempt, *, tail: bool) -> None:
-        running = self._service.begin(pool, attempt)
-        if tail:
-            await running
-        else:
-            waited: set[asyncio.Future[Any]] = {running, attempt.answer}
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if not attempt.answer.done():
-                running.result()
+    def _answer(self, exchange: Exchange, pool: Pool, attempt: Attempt) -> None:
+        """Run it; the caller gets the answer when the function has given it, whatever that still does."""
+
+        def reply(_: asyncio.Future[Answer]) -> None:
+            result = self._service.result(pool, attempt)
+            exchange.respond(200, result.payload, _headers(result))
+
+        def end(running: asyncio.Task[None]) -> None:
+            if not attempt.answer.done() and not running.cancelled():
+                error = running.exception()
+                refuse(exchange, error if isinstance(error, wire.ApiError) else wire.service_error(FAULT))
+
+        attempt.answer.add_done_callback(reply)
+        self._service.begin(pool, attempt).add_done_callback(end)
+
+    async def _answer_with_log(self, exchange: Exchange, pool: Pool, attempt: Attempt) -> None:
+        await self._service.begin(pool, attempt)
         result = self._service.result(pool, attempt)
-        exchange.respond(200, result.payload, _headers(result, tail=tail))
+        log = base64.b64encode(attempt.log_tail).decode()
+        exchange.respond(200, result.payload, [*_headers(result), ("x-amz-log-result", log)])
 
     async def _stream(self, exchange: Exchange, pool: Pool, attempt: Attempt, *, tail: bool) -> None:
         running = self._service.begin(pool, attempt)
@@ -107,7 +146,12 @@ class InvokeServer:
         exchange.finish()
 
 
-def _headers(result: InvokeResult, *, tail: bool) -> list[tuple[str, str]]:
+def refuse(exchange: Exchange, error: wire.ApiError) -> None:
+    """Answer with an error of the service's own."""
+    exchange.respond(error.status, error.body(), error.headers())
+
+
+def _headers(result: InvokeResult) -> list[tuple[str, str]]:
     headers = [
         ("content-type", "application/json"),
         ("x-amzn-requestid", result.request_id),
@@ -118,6 +162,4 @@ def _headers(result: InvokeResult, *, tail: bool) -> list[tuple[str, str]]:
     ]
     if result.function_error:
         headers.append(("x-amz-function-error", result.function_error))
-    if tail:
-        headers.append(("x-amz-log-result", base64.b64encode(result.log_tail.encode()).decode()))
     return headers

@@ -22,6 +22,8 @@ from warmstate.wire.extensions_api import EXTENSION_BASE
 from warmstate.wire.streaming import ERROR_BODY
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from warmstate.emulator.environment import Environment
 
 __all__ = ["RuntimeServer"]
@@ -71,19 +73,16 @@ class RuntimeServer:
         )
         exchange.respond(200, attempt.payload, wire.next_headers(invocation))
 
-    async def _serve(self, exchange: Exchange) -> None:
+    def _serve(self, exchange: Exchange) -> Awaitable[None] | None:
         path = exchange.raw_path
-        if path.startswith(EXTENSION_BASE):
-            await self._extensions.serve(exchange)
-            return
         call = wire.parse_call(exchange.method, path)
         if not isinstance(call, int):
-            await self._serve_runtime(exchange, call)
-        elif path in {"/2022-07-01/telemetry", "/2020-08-15/logs"} and exchange.method == "PUT":
-            await exchange.read(1 << 20)
-            kind = "Telemetry" if "telemetry" in path else "Logs"
-            refuse(exchange, 202, f"{kind}.NotSupported", f"{kind} API is not supported")
-        elif path == METADATA and exchange.method == "GET":
+            return self._serve_runtime(exchange, call)
+        if path.startswith(EXTENSION_BASE):
+            return self._extensions.serve(exchange)
+        if path in {"/2022-07-01/telemetry", "/2020-08-15/logs"} and exchange.method == "PUT":
+            return self._decline(exchange, "Telemetry" if "telemetry" in path else "Logs")
+        if path == METADATA and exchange.method == "GET":
             headers = [("cache-control", "private, max-age=43200, immutable")]
             exchange.respond_json(200, {"AvailabilityZoneID": "use1-az1"}, headers)
         elif path == CREDENTIALS and exchange.method == "GET" and self._environment.function.snap_start:
@@ -98,19 +97,24 @@ class RuntimeServer:
             exchange.respond(405, b"", [("allow", "GET" if exchange.method != "GET" else "POST")])
         else:
             exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
+        return None
+
+    async def _decline(self, exchange: Exchange, kind: str) -> None:
+        await exchange.read(1 << 20)
+        refuse(exchange, 202, f"{kind}.NotSupported", f"{kind} API is not supported")
 
     # --- Runtime API --------------------------------------------------------------------------------------------------
 
-    async def _serve_runtime(self, exchange: Exchange, call: wire.Call) -> None:
+    def _serve_runtime(self, exchange: Exchange, call: wire.Call) -> Awaitable[None] | None:
         environment = self._environment
-        if call.event == "ping":
-            exchange.respond(200, b"pong", [("content-type", "text/plain")])
-        elif call.event == "next":
-            await self._next(exchange)
+        if call.event == "next":
+            self._next(exchange)
         elif call.event == "response":
-            await self._response(exchange, call.request_id)
+            return self._response(exchange, call.request_id)
         elif call.event == "error":
-            await self._error(exchange, call.request_id)
+            return self._error(exchange, call.request_id)
+        elif call.event == "ping":
+            exchange.respond(200, b"pong", [("content-type", "text/plain")])
         elif call.event == "restore_next":
             if environment.kind != "snap-start":
                 exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
@@ -119,15 +123,18 @@ class RuntimeServer:
                 environment.life.extensions.closed = True
                 environment.life.restore_waiter = exchange
                 environment.waits.changed()
-                await exchange.settled()
         elif self._allowed(exchange, call.event):
             environment.life.lifecycle.push(call.event)
-            body = await exchange.read(ERROR_LIMIT)
-            environment.life.failure = Answer(body, error_type=_error_type(exchange, body))
-            accept(exchange)
-            environment.waits.changed()
+            return self._init_error(exchange)
+        return None
 
-    async def _next(self, exchange: Exchange) -> None:
+    async def _init_error(self, exchange: Exchange) -> None:
+        body = await exchange.read(ERROR_LIMIT)
+        self._environment.life.failure = Answer(body, error_type=_error_type(exchange, body))
+        accept(exchange)
+        self._environment.waits.changed()
+
+    def _next(self, exchange: Exchange) -> None:
         environment, life = self._environment, self._environment.life
         if life.wedged:
             refuse(exchange, 403, "InvalidStateTransition", "State transition is not allowed")
@@ -139,49 +146,55 @@ class RuntimeServer:
         life.waiters.append(exchange)
         environment.hand_over()
         environment.waits.changed()
-        await exchange.settled()
 
-    async def _response(self, exchange: Exchange, request_id: str) -> None:
+    def _response(self, exchange: Exchange, request_id: str) -> Awaitable[None] | None:
         attempt = self.find(exchange, request_id, "response")
         if attempt is None:
-            return
+            return None
         mode = exchange.header(wire.RESPONSE_MODE.lower())
         content_type = exchange.header("content-type", "application/octet-stream")
-        if mode and mode != "streaming":
+        if mode == "streaming":
+            return self._stream(exchange, attempt, content_type)
+        if mode:
             kind = "Runtime.InvalidResponseModeHeader"
             attempt.fail(kind, error_payload(kind, f"Invalid response mode: {mode[:100]}"))
             self._environment.life.wedged = True
             refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
-        elif mode:
-            await self._stream(exchange, attempt, content_type)
-        else:
-            await self._buffer(exchange, attempt, content_type)
-        self._environment.waits.changed()
+            self._environment.waits.changed()
+            return None
+        self.lifecycle_of(attempt).push("response")
+        if not exchange.complete or attempt.streaming:
+            return self._buffer(exchange, attempt, content_type)
+        self._settle(exchange, attempt, exchange.take(), content_type)
+        return None
 
     async def _buffer(self, exchange: Exchange, attempt: Attempt, content_type: str) -> None:
-        lifecycle = self.lifecycle_of(attempt)
-        lifecycle.push("response")
+        """Take an answer that comes in pieces, or goes to a caller who wants it in pieces."""
         try:
             body = await exchange.read(wire.MAX_ANSWER_BYTES)
         except BodyTooLarge:
             _fail_too_large(attempt)
-            refuse(
-                exchange,
-                413,
-                "RequestEntityTooLarge",
-                f"Exceeded maximum allowed payload size ({wire.MAX_ANSWER_BYTES} bytes).",
-            )
+            message = f"Exceeded maximum allowed payload size ({wire.MAX_ANSWER_BYTES} bytes)."
+            refuse(exchange, 413, "RequestEntityTooLarge", message)
+            self._environment.waits.changed()
             return
         except ClientGone:
             _fail_truncated(attempt)
             raise
-        if self._environment.memory.is_over():
-            return  # no answer: on Lambda the process did not live to give one
-        attempt.begin_stream(content_type)
-        if attempt.streaming:
+        if attempt.streaming and not self._environment.memory.is_over():
+            attempt.begin_stream(content_type)
             await attempt.push(body)
-        attempt.succeed(body, content_type)
-        accept(exchange)
+        self._settle(exchange, attempt, body, content_type)
+
+    def _settle(self, exchange: Exchange, attempt: Attempt, body: bytes, content_type: str) -> None:
+        """The whole answer is here."""
+        if self._environment.memory.is_over():
+            exchange.abort()  # no answer: on Lambda the process did not live to give one
+        else:
+            attempt.begin_stream(content_type)
+            attempt.succeed(body, content_type)
+            accept(exchange)
+        self._environment.waits.changed()
 
     async def _stream(self, exchange: Exchange, attempt: Attempt, content_type: str) -> None:
         lifecycle = self.lifecycle_of(attempt)
@@ -208,6 +221,7 @@ class RuntimeServer:
         if size > (STREAM_LIMIT if attempt.streaming else wire.MAX_ANSWER_BYTES):
             _fail_too_large(attempt, STREAM_LIMIT if attempt.streaming else wire.MAX_ANSWER_BYTES)
             accept(exchange)
+            self._environment.waits.changed()
             return
         if self._environment.memory.is_over():
             return
@@ -218,6 +232,7 @@ class RuntimeServer:
         else:
             attempt.succeed(b"".join(kept), content_type)
         accept(exchange)
+        self._environment.waits.changed()
 
     async def _error(self, exchange: Exchange, request_id: str) -> None:
         attempt = self.find(exchange, request_id, "error")
@@ -274,7 +289,7 @@ class RuntimeServer:
         )
         return False
 
-    def _note_error(self, error: Exception) -> None:
+    def _note_error(self, error: BaseException) -> None:
         environment = self._environment
         environment.journal.add(
             "warmstate.fault", environment.function.name, environment.instance, error=f"{type(error).__name__}: {error}"
