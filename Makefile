@@ -71,8 +71,8 @@ bench: $(READY) ## against the peers: writes docs/benchmarks.md and the table of
 	$(BIN)/python -m benchmarks $(if $(RUNS),--runs $(RUNS)) $(QUESTION)
 
 .PHONY: bench-timelapse
-bench-timelapse: $(READY) ## what a photo costs as the video grows, against the stateless ways: writes both README.md
-	$(BIN)/python -m examples.timelapse.bench
+bench-timelapse: $(READY) ## what a photo costs as the video grows, against the stateless ways: writes both README.md; ROUNDS=3
+	$(BIN)/python -m examples.timelapse.bench $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: counts
 counts: $(READY) ## instructions of the hot and the cold path against the stored ones; ACCEPT='reason' stores them

@@ -24,7 +24,7 @@ class Options:
     width: int = attrs.field(default=1280, validator=[attrs.validators.ge(64), attrs.validators.le(4096)])
     height: int = attrs.field(default=720, validator=[attrs.validators.ge(64), attrs.validators.le(4096)])
     frames_per_second: int = attrs.field(default=25, validator=[attrs.validators.ge(1), attrs.validators.le(120)])
-    crf: int = attrs.field(default=24, validator=[attrs.validators.ge(0), attrs.validators.le(51)])
+    crf: int = attrs.field(default=25, validator=[attrs.validators.ge(0), attrs.validators.le(51)])
     preset: str = "superfast"
     flush_every: int = attrs.field(default=10, validator=attrs.validators.ge(1))
     settle: int = attrs.field(default=8, validator=attrs.validators.ge(0))

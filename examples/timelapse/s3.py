@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
+import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError as Unreachable, HTTPClientError
 
@@ -37,6 +38,7 @@ class S3Bucket:
 
         def client(attempts: int) -> Any:
             config = Config(
+                signature_version="s3v4",
                 connect_timeout=3,
                 read_timeout=20,
                 retries={"mode": "standard", "total_max_attempts": attempts},
@@ -46,12 +48,20 @@ class S3Bucket:
             return session.client("s3", endpoint_url=endpoint_url, config=config)
 
         self._client, self._once = client(ATTEMPTS), client(1)
+        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3, read=20), retries=False)
 
     def __repr__(self) -> str:
         return f"<S3Bucket s3://{self._name}/{self._prefix}>"
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
         part = {} if not start and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+        try:  # half the work of the client's own way, which is a tenth of what a photo costs in all
+            url = self._client.generate_presigned_url("get_object", Params=self._at(key))
+            quick = self._pool.request("GET", url, headers=part)
+            if quick.status in {200, 206}:
+                return quick.data, quick.headers["ETag"]
+        except urllib3.exceptions.HTTPError:
+            pass  # whatever it was, the client below tells it apart, and tries again where that may help
         try:
             answer = self._client.get_object(**self._at(key), **part)
         except ClientError as error:
@@ -117,6 +127,7 @@ class S3Bucket:
     def close(self) -> None:
         self._client.close()
         self._once.close()
+        self._pool.clear()
 
     def _at(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._name, "Key": self._prefix + key}

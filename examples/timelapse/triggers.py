@@ -33,7 +33,7 @@ class Wish:
 
 def understand(event: Any, prefix: str = "") -> Wish:
     """
-    Reads an S3 notification (direct, or in SQS messages), an S3 event of EventBridge, its tick, or `{"do": "finish"}`.
+    Reads an S3 notification (direct, or through SNS, SQS or both), an S3 event of EventBridge, its tick, or `{"do": "finish"}`.
 
     `prefix` is what keys in the bucket begin with for events, and not for the function, which has a folder of the bucket.
 
@@ -54,7 +54,9 @@ def understand(event: Any, prefix: str = "") -> Wish:
 
 
 def _doorbells(event: Any) -> Iterator[tuple[str, str]]:
-    if event.get("source") == "aws.s3":
+    if event.get("Type") == "Notification":
+        yield from _doorbells(json.loads(event["Message"]))  # a queue that SNS fills
+    elif event.get("source") == "aws.s3":
         key = event["detail"]["object"]["key"]  # EventBridge gives the key as it is
         yield key, key
     elif "Records" in event:
@@ -62,6 +64,8 @@ def _doorbells(event: Any) -> Iterator[tuple[str, str]]:
             if "body" in record:
                 for number, (key, _) in enumerate(_doorbells(json.loads(record["body"]))):
                     yield key, key if number else record["messageId"]  # S3 sends one photo per message
+            elif "Sns" in record:
+                yield from _doorbells(json.loads(record["Sns"]["Message"]))
             elif record.get("eventName", "").startswith("ObjectCreated"):
                 key = unquote_plus(record["s3"]["object"]["key"])  # S3 encodes it as a form does: once
                 yield key, key

@@ -54,9 +54,9 @@ def main() -> int:
         prog="python -m examples.timelapse.bench", description="What a photo costs as the video grows."
     )
     parser.add_argument("--quick", action="store_true", help="a few photos at two lengths, printed and not written")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each design takes its turn (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each design takes its turn (default 3)")
     parser.add_argument(
-        "--minutes", type=float, default=12, help="no round begins that would not end within so many (default 12)"
+        "--minutes", type=float, default=15, help="no round begins that would not end within so many (default 15)"
     )
     arguments = parser.parse_args()
     program, ffmpeg = find_program(), find_ffmpeg()
@@ -95,7 +95,7 @@ def _plans(options: Options, ffmpeg: str, share: float) -> dict[str, Plan]:
     groups = 120 if share == 1 else 60  # whole ones, after the first, whose end waits for the photos that must settle
     first = 60 + options.settle
     plans = [
-        Plan(lambda _: Classic(options, ffmpeg), 4, 1),
+        Plan(lambda url: Classic(options, ffmpeg, url), 4, 1),
         Plan(lambda _: WholeVideo(options), 4, 1),
         Plan(lambda _: SegmentPerPhoto(options), round(30 * share), 2),
         Plan(lambda _: OpenGroup(options), PLACES, 0),
@@ -112,25 +112,27 @@ class Bench:
         self._plans, self._footage, self._url = plans, footage, url
         self._found: dict[str, dict[int, list[Cost]]] = {name: {frames: [] for frames in lengths} for name in plans}
         self.rounds = 0
+        self._began = time.monotonic()
 
     def run(self, rounds: int, minutes: float) -> None:
         """Measures every design once, then every design again, as long as there is time."""
-        began = time.monotonic()
         while self.rounds < rounds:
             self._run_once()
             self.rounds += 1
-            took = time.monotonic() - began
+            took = time.monotonic() - self._began
             if took * (self.rounds + 1) / self.rounds > 60 * minutes:
                 break
-        print(file=sys.stderr)
 
     def _run_once(self) -> None:
         for name, plan in self._plans.items():
             for frames, costs in self._found[name].items():  # one after the other: they meet the same neighbours
-                print(
-                    f"\r\033[Kround {self.rounds + 1}: {name}, {frames:,} frames", end="", file=sys.stderr, flush=True
-                )
                 costs.append(measure(plan.make, self._footage, frames, plan.count, warm_up=plan.warm_up, url=self._url))
+                minutes, seconds = divmod(round(time.monotonic() - self._began), 60)
+                print(
+                    f"{minutes:2}:{seconds:02}  round {self.rounds + 1}: {name}, {frames:,} frames: {costs[-1].milliseconds:.0f} ms",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
     def costs(self) -> dict[str, dict[int, Cost]]:
         """The round in the middle, by design and frames."""

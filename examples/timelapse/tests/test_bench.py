@@ -38,8 +38,8 @@ def extend(tmp_path, photos, monkeypatch):
     monkeypatch.setenv("WIDTH", "320")
     monkeypatch.setenv("HEIGHT", "180")
 
-    def extend(design, count: int) -> list[int | None]:
-        store = DirectoryBucket(tmp_path)
+    def extend(design, count: int, store=None) -> list[int | None]:
+        store = store or DirectoryBucket(tmp_path)
         keys = [key_of(NOON + datetime.timedelta(seconds=second)) for second in range(count + 1)]
         for number, key in enumerate(keys[1:]):
             store.put(key, photos[number], match=None)
@@ -84,13 +84,14 @@ def test_the_open_group_is_encoded_again(extend):
 
 
 @pytest.mark.process
-def test_the_classic_way_appends_each_photo(extend):
-    """The program that most tutorials use makes the same of it."""
+def test_the_classic_way_appends_each_photo(extend, s3_bucket, seaweed, monkeypatch):
+    """The program and the calls that most tutorials use make the same of it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", seaweed.url)
     ffmpeg = find_ffmpeg()
     if ffmpeg is None:
         pytest.skip("neither ffmpeg nor the package imageio-ffmpeg is installed")
 
-    assert [*PLANTED, 0, 1] == extend(Classic(OPTIONS, ffmpeg), 2)
+    assert [*PLANTED, 0, 1] == extend(Classic(OPTIONS, ffmpeg, f"s3://tests/{s3_bucket._prefix[:-1]}"), 2, s3_bucket)
 
 
 @pytest.mark.parametrize("flush_every", [1, 10, 60])

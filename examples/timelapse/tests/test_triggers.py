@@ -23,6 +23,9 @@ WORDS = (
     "do",
     "detail-type",
     "Event",
+    "Type",
+    "Message",
+    "Sns",
 )
 
 
@@ -93,6 +96,15 @@ def test_eventbridge_gives_keys_as_they_are():
 
     assert Wish({"frames/a+b.jpg": "frames/a+b.jpg"}) == understand(event)
     assert Wish({"frames/a+b.jpg": "m0"}, queued=True) == understand(sqs_event(event))
+
+
+def test_notifications_that_sns_passes_on():
+    """A topic between the bucket and the function, or the queue, wraps the notification once more."""
+    message = json.dumps(s3_event("frames/a+b.jpg"))
+    wrapped = {"Type": "Notification", "Message": message}
+
+    assert Wish({"frames/a b.jpg": "frames/a b.jpg"}) == understand({"Records": [{"Sns": wrapped}]})
+    assert Wish({"frames/a b.jpg": "m0"}, queued=True) == understand(sqs_event(wrapped))
 
 
 def test_tick_and_finish():
