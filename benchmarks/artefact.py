@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks.install import run_quietly
+from benchmarks.install import bundle_in, run_quietly
 from benchmarks.places import HANDLERS, ROOT
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ Bytecode = Literal["unchecked-hash", "checked-hash", "timestamp", "none"]
 """How an interpreter tells that a .pyc is that of its source: not at all, by hashing the source, by its time and size."""
 
 
-def function_folder(folder: Path, python: str | Path, bytecode: Bytecode = "unchecked-hash") -> Path:
+def function_folder(
+    folder: Path, python: str | Path, bytecode: Bytecode = "unchecked-hash", *, bundle: bool = True
+) -> Path:
     """Fill a folder with this checkout's runtime and the benchmarks' handlers; returns its `bootstrap`."""
     shutil.copytree(ROOT / "warmstate", folder / "warmstate", ignore=shutil.ignore_patterns("__pycache__"))
     for handler in HANDLERS.glob("*.py"):
@@ -41,4 +43,6 @@ def function_folder(folder: Path, python: str | Path, bytecode: Bytecode = "unch
             bytecode,
         ]
         run_quietly(*compileall, folder)
+    if bundle:
+        bundle_in(folder, python)
     return folder / "bootstrap"

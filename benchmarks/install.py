@@ -16,7 +16,16 @@ from pathlib import Path
 from benchmarks.places import CACHE, PLATFORM, ROOT
 from scripts.peer_programs import Unavailable
 
-__all__ = ["Unavailable", "compiled", "node_with", "plain_environment", "python_with", "run_quietly", "warmstate_in"]
+__all__ = [
+    "Unavailable",
+    "bundle_in",
+    "compiled",
+    "node_with",
+    "plain_environment",
+    "python_with",
+    "run_quietly",
+    "warmstate_in",
+]
 
 PATIENCE_SECONDS = 1200
 """For one installation: Node's client compiles curl."""
@@ -79,7 +88,13 @@ def warmstate_in(name: str, *extra: str) -> Path:
     python = python_with(name, constraints, "attrs", "diskcache", "requests", "hatchling", *extra)
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--force-reinstall")
     run_quietly(python, "-m", "pip", "install", *options, ROOT)
+    run_quietly(python, "-m", "warmstate.hosts.bundling")
     return python
+
+
+def bundle_in(folder: Path, python: str | Path) -> None:
+    """Write the bundle of the runtime that lies in this folder, as deploying it does."""
+    run_quietly("env", f"PYTHONPATH={folder}", python, "-m", "warmstate.hosts.bundling", "--unchecked")
 
 
 def node_with(package: str, entry: str) -> tuple[str, Path]:

@@ -62,13 +62,16 @@ def make_layouts(scratch: Path) -> list[Peer]:
         bootstrap = Path(changed.command[0])
         bootstrap.write_text(bootstrap.read_text().replace('}" -S -c', f'}}" {options} -c'))
         layouts.append(changed)
+    layouts.append(layout(scratch / "files", "the same without the bundle", python, "unchecked-hash", bundle=False))
     return [*layouts, zipped(scratch / "zip", python), layered(scratch / "layer", python)]
 
 
-def layout(folder: Path, name: str, python: Path, bytecode: Bytecode, **environment: str) -> Peer:
+def layout(
+    folder: Path, name: str, python: Path, bytecode: Bytecode, *, bundle: bool = True, **environment: str
+) -> Peer:
     """One folder with everything."""
     folder.mkdir()
-    bootstrap = function_folder(folder, python, bytecode)
+    bootstrap = function_folder(folder, python, bytecode, bundle=bundle and bytecode != "none")
     variables = {"LAMBDA_TASK_ROOT": str(folder), "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1", **environment}
     handler = {"_HANDLER": EVERYTHING.environment["_HANDLER"]}
     return Peer(name, lambda: [str(bootstrap), str(python)], {**variables, **handler})
@@ -77,7 +80,12 @@ def layout(folder: Path, name: str, python: Path, bytecode: Bytecode, **environm
 def zipped(folder: Path, python: Path) -> Peer:
     """The package imported from a zip file beside the handler, with its bytecode in it."""
     made = layout(
-        folder, "the package in a zip file on the path", python, "unchecked-hash", PYTHONPATH=f"{folder}/code.zip"
+        folder,
+        "the package in a zip file on the path",
+        python,
+        "unchecked-hash",
+        bundle=False,
+        PYTHONPATH=f"{folder}/code.zip",
     )
     # In a zip a .pyc lies where its source lies, or it is not found.
     for bytecode in list((folder / "warmstate").rglob("*.pyc")):

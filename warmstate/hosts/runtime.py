@@ -17,6 +17,7 @@ import time
 from os import _exit, getpid
 
 from warmstate.errors import TransportError
+from warmstate.hosts import bundle
 from warmstate.hosts.delivery import Delivery
 from warmstate.hosts.extension import SilentExtension
 from warmstate.hosts.guards import Guards
@@ -152,6 +153,7 @@ class _Process:
             pass_through_snapshot(self._transport, self._instance, self._claim)
         # What init made lives as long as the process: the collector need not look at it again.
         use_orjson()
+        bundle.close()
         if not environment.is_managed_instance:
             self._guards = Guards(self._notices, kept=self._log.plain_fd, also=self._hold_wakeup)
         gc.collect()
