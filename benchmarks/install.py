@@ -88,13 +88,14 @@ def warmstate_in(name: str, *extra: str) -> Path:
     python = python_with(name, constraints, "attrs", "diskcache", "requests", "hatchling", *extra)
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--force-reinstall")
     run_quietly(python, "-m", "pip", "install", *options, ROOT)
-    run_quietly(python, "-m", "warmstate.hosts.bundling")
+    # Not from this checkout, where Python would find the package that lies here.
+    run_quietly(python, "-m", "warmstate.hosts.bundling", cwd=python.parent)
     return python
 
 
 def bundle_in(folder: Path, python: str | Path) -> None:
     """Write the bundle of the runtime that lies in this folder, as deploying it does."""
-    run_quietly("env", f"PYTHONPATH={folder}", python, "-m", "warmstate.hosts.bundling", "--unchecked")
+    run_quietly(python, "-m", "warmstate.hosts.bundling", "--unchecked", cwd=folder)
 
 
 def node_with(package: str, entry: str) -> tuple[str, Path]:

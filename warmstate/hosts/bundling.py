@@ -2,7 +2,7 @@
 Writes the bundle of this package for the interpreter that runs it.
 
     python -m warmstate.hosts.bundling               # of the warmstate that this interpreter imports
-    PYTHONPATH=layer/python python -m warmstate.hosts.bundling --unchecked
+    cd layer/python && python -m warmstate.hosts.bundling --unchecked
 
 Unchecked is for what is packed and unpacked elsewhere, where the files' times change; as with `compileall`, whoever edits
 the files there writes it anew.
