@@ -230,26 +230,60 @@ def test_buffered_call_of_a_streaming_function(make, client):
     assert client.invoke(FunctionName="stream", Payload=b'{"chunks": ["a", "b"]}')["Payload"].read() == b"ab"
 
 
-@pytest.mark.peer
-def test_aws_command_line(emulator, make, tmp_path):
-    """`aws lambda invoke` works unchanged."""
+@pytest.fixture
+def aws(emulator, tmp_path):
+    """Call `aws lambda invoke` with some arguments; what it printed as JSON, and the payload that it wrote."""
     program = shutil.which("aws")
     if program is None or subprocess.run([program, "--version"], capture_output=True, check=False).returncode:
         pytest.skip("the AWS CLI is not installed")
-    make()
     environment = {
         "PATH": os.environ["PATH"],
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "y",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_LAMBDA": emulator.url,
         "HOME": str(tmp_path),
     }
-    out, payload = tmp_path / "out.json", tmp_path / "payload.json"
-    payload.write_text('{"a": 1}')
-    command = [program, "--endpoint-url", emulator.url, "lambda", "invoke", "--function-name", "plain"]
-    command += ["--payload", f"fileb://{payload}", str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    out = tmp_path / "out.json"
 
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["StatusCode"] == 200
-    assert json.loads(out.read_text())["echo"] == {"a": 1}
+    def call(*arguments, payload='{"a": 1}'):
+        given = tmp_path / "payload.json"
+        given.write_text(payload)
+        command = [program, "lambda", "invoke", "--function-name", "plain", "--payload", f"fileb://{given}"]
+        done = subprocess.run(
+            [*command, *arguments, str(out)], env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            return done.stderr, None
+        return json.loads(done.stdout), out.read_text()
+
+    return call
+
+
+@pytest.mark.peer
+def test_aws_command_line(make, aws):
+    """`aws lambda invoke` works unchanged: status, version, payload, the log's tail, what failed, the client context."""
+    make()
+    context = base64.b64encode(b'{"custom": {"who": "me"}}').decode()
+    told, payload = aws("--log-type", "Tail", "--client-context", context)
+    answer = json.loads(payload)
+    assert (told["StatusCode"], told["ExecutedVersion"]) == (200, "$LATEST")
+    assert "REPORT RequestId" in base64.b64decode(told["LogResult"]).decode()
+    assert answer["echo"] == {"a": 1}
+    assert json.loads(answer["headers"]["Lambda-Runtime-Client-Context"]) == {"custom": {"who": "me"}}
+
+    told, payload = aws("--qualifier", "live", payload='{"raise": "no"}')
+    assert (told["StatusCode"], told["FunctionError"]) == (200, "Unhandled")
+    assert json.loads(payload)["errorType"] == "ValueError"
+
+
+@pytest.mark.peer
+def test_aws_command_line_without_waiting(emulator, make, aws):
+    """Its Event and DryRun; and the service's own refusal of what is no JSON, as the tool words it."""
+    make()
+    begun = emulator.events.last_id
+    assert aws("--invocation-type", "DryRun")[0]["StatusCode"] == 204
+    assert emulator.ps("plain") == []
+    assert aws("--invocation-type", "Event") == ({"StatusCode": 202}, "")
+    assert emulator.events.wait("warmstate.event", after=begun).record["status"] == "success"
+    assert "(InvalidRequestContentException) when calling the Invoke operation" in aws(payload="{")[0]

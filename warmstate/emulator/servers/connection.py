@@ -35,6 +35,7 @@ class Host(Protocol):
 
     handler: Callable[[Exchange], Awaitable[None] | None]
     head_bytes: int
+    answers_half_closed: bool
     read_buffer: memoryview
     """Shared by all connections: what is read is copied out before the next one reads."""
 
@@ -78,6 +79,8 @@ class Connection(asyncio.BufferedProtocol):
         """Since when this request may be read."""
         self.has_partial_head = True
         self._lingers = False
+        self._is_last = False
+        """No request comes after this one."""
 
     @property
     def busy(self) -> bool:
@@ -136,8 +139,17 @@ class Connection(asyncio.BufferedProtocol):
         self._wire.receive(data)
 
     def eof_received(self) -> bool:
-        """The client closed its side; there is nobody to answer then."""
-        return False
+        """
+        The client sends no more.
+
+        It may still wait for the answer to what it sent. A runtime's connection that ends, or one that is being written
+        to, has nobody at its other end.
+        """
+        exchange = self._exchange
+        self._is_last = (
+            self._server.answers_half_closed and exchange is not None and exchange.complete and not exchange.started
+        )
+        return self._is_last
 
     def _hold(self, size: int) -> None:
         self.held = size
@@ -211,13 +223,13 @@ class Connection(asyncio.BufferedProtocol):
         """The answer is complete: go on with the next request of this connection, or close it."""
         self._exchange = None
         self.since = self._loop.time()
-        if self._wire is None or not self._wire.is_over:
+        if self._wire is None or not self._wire.is_over or (self._is_last and not self._wire.rest):
             self._linger()
             return
         rest, self._wire = self._wire.rest, None
         self.has_partial_head = bool(rest)
         self._server.note_idle(self)
-        if self._paused:
+        if self._paused and not self._is_last:
             self._paused = False
             self._transport.resume_reading()
         if rest:

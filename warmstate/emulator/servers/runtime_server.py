@@ -30,8 +30,16 @@ __all__ = ["RuntimeServer"]
 
 ERROR_LIMIT: Final = 6_291_556
 """Bytes of an error object; what is larger breaks the connection on AWS's emulator."""
-# A frozen client may stop in the middle of a request for hours: this server never gives up on one.
-PATIENT: Final = Limits(connections=2048, head_timeout=None, body_timeout=None, idle_timeout=None, held_bytes=None)
+# A frozen client may stop in the middle of a request for hours: this server never gives up on one. A call of next whose
+# client has ended its side is nobody's, and must not be given an event.
+PATIENT: Final = Limits(
+    connections=2048,
+    head_timeout=None,
+    body_timeout=None,
+    idle_timeout=None,
+    held_bytes=None,
+    answers_half_closed=False,
+)
 METADATA: Final = "/2026-01-15/metadata/execution-environment"
 CREDENTIALS: Final = "/2021-04-23/credentials"
 
