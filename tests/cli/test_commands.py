@@ -73,6 +73,9 @@ def test_answer_is_all_that_stdout_has(run):
         (["dev"], 2),
         (["dev", "app"], 2),
         (["dev", "a.B", "c.B"], 2),
+        (["dev", "nowhere.Handler"], 2),
+        (["dev", "-t", "nowhere.yaml"], 2),
+        (["dev", "--idle", "soon"], 2),
         (["dev", "a.B", "c.D", "--name", "x"], 2),
     ],
 )
@@ -178,6 +181,42 @@ def test_event_from_stdin_file_and_example(run, tmp_path, monkeypatch):
     assert json.loads(run("invoke", "-E", "sqs:receive-message")[1])["echo"]["Records"][0]["eventSource"] == "aws:sqs"
     assert "sqs" in run("examples")[1].split()
     assert json.loads(run("examples", "s3")[1])["Records"][0]["eventSource"] == "aws:s3"
+
+
+@pytest.fixture
+def remote(running, run):
+    """Invoke with --remote, where AWS is the emulator."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        os.environ[name] = "local"
+
+    def call(*arguments):
+        where = ("--remote", "--endpoint-url", running.url, "--region", "us-east-1")
+        return run("invoke", *arguments, *where)
+
+    yield call
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        del os.environ[name]
+
+
+def test_remote_calls_with_boto3(remote):
+    """The same answer on stdout, what was reported of it on stderr, the same exit codes."""
+    code, out, err = remote("plain", "-d", '{"a": 1}')
+    assert (code, json.loads(out)["echo"]) == (0, {"a": 1})
+    assert "Billed Duration" in err
+
+    code, out, _ = remote("plain", "-d", '{"raise": "x"}', "--json")
+    assert (code, json.loads(out)["exit"], json.loads(out)["functionError"]) == (1, 1, "Unhandled")
+    assert remote("plain", "--dry-run")[0] == 0
+    assert remote("plain", "--async")[0] == 0
+
+
+def test_remote_says_what_is_wrong(remote, run, monkeypatch):
+    """A name that is not there, an option that only this machine has, no account."""
+    for arguments in ([], ["plain", "--on", "i-1"], ["nothing-of-that-name"]):
+        code, _, err = remote(*arguments)
+        assert (code, err.startswith("error[WS219]")) == (2, True), err
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert "AWS has no account" in run("invoke", "plain", "--remote")[2]
 
 
 def test_replay_logs_and_events(run):

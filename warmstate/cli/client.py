@@ -92,8 +92,9 @@ def find_endpoint(options: argparse.Namespace) -> Endpoint:
 class Client:
     """Calls of one command to one emulator."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, token: str | None = None) -> None:
         self.endpoint = find_endpoint(options)
+        self.endpoint.token = token or self.endpoint.token
         self._session: requests.Session | None = None
 
     def get(self, path: str, **query: str) -> Any:

@@ -10,10 +10,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from warmstate.cli.client import forget_endpoint, write_endpoint
-from warmstate.cli.functions import functions_from
+from warmstate.cli.functions import functions_from, settle
+from warmstate.cli.hotkeys import Hotkeys, has_terminal
 from warmstate.cli.look import line_of
 from warmstate.cli.output import paint, print_json, uses_colour
-from warmstate.cli.problem import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Problem
+from warmstate.cli.problem import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Problem
 from warmstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ COLOURS = {
     "REPORT": "grey",
 }
 PORTS_TRIED = 20
+PATIENCE = 0.1
+"""Seconds between two looks at whether Ctrl-C was pressed while an instance is initialized."""
 QUIET = (
     "platform.initStart",
     "platform.initRuntimeDone",
@@ -46,15 +49,19 @@ QUIET = (
 def dev(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; the first ends in order, a second one at once."""
     stop = threading.Event()
+    keys: Hotkeys | None = None
 
     def end(_number: int, _frame: object) -> None:
         if stop.is_set():
-            os._exit(130)  # the warden sees our end and kills what is left
+            if keys is not None:
+                keys.restore()
+            os._exit(EXIT_INTERRUPTED)  # the warden sees our end and kills what is left
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    functions = functions_from(options)
+    functions = functions_from(options, settle(options))
+    say = _say(options)
     emulator = _start(options)
     with emulator:
         emulator.events.listen(_printer(options))
@@ -67,17 +74,49 @@ def dev(options: argparse.Namespace) -> int:
         try:
             _greet(options, emulator, functions)
             if not options.wait:
-                for function in functions:
-                    emulator.warm_up(function.name)  # what is broken shows now, not at the first event
-            _hint(options)
+                _warm_up(options, emulator, functions, stop)
+            watcher = None
             if options.reload != "off":
                 from warmstate.cli.reload import Watcher
 
-                Watcher(options, emulator, functions, _say(options)).run(stop)
+                watcher = Watcher(options, emulator, functions, say)
+            if has_terminal():
+                keys = Hotkeys(options, emulator, watcher, say, lambda: end(signal.SIGINT, None))
+            _hint(options, keys)
+            waiting = threading.Thread(target=keys.run, args=(stop,)) if keys else None
+            if waiting is not None:
+                waiting.start()
+            if watcher is not None:
+                watcher.run(stop)
             stop.wait()
+            if waiting is not None:
+                waiting.join()
         finally:
+            stop.set()
             forget_endpoint(path)
+            if not options.quiet and not options.json:
+                say("ending; once more Ctrl-C ends at once")
     return EXIT_OK
+
+
+def _warm_up(
+    options: argparse.Namespace, emulator: Emulator, functions: Sequence[Function], stop: threading.Event
+) -> None:
+    """Initialize an instance of each, so that what is broken shows now; a debugger, or Ctrl-C, is not waited for."""
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            for function in functions:
+                emulator.warm_up(function.name)
+        except ConfigurationError:
+            pass  # it ended meanwhile
+        finally:
+            done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    while not options.debug and not stop.is_set() and not done.wait(PATIENCE):
+        pass
 
 
 def _start(options: argparse.Namespace) -> Emulator:
@@ -118,7 +157,7 @@ def _greet(options: argparse.Namespace, emulator: Emulator, functions: Sequence[
             say(f"  /tmp     a private folder, not a file system of its own: {emulator.isolation}")
 
 
-def _hint(options: argparse.Namespace) -> None:
+def _hint(options: argparse.Namespace, keys: Hotkeys | None) -> None:
     if options.json:
         return
     say = _say(options)
@@ -127,7 +166,9 @@ def _hint(options: argparse.Namespace) -> None:
         "fresh": "a change drops all state",
         "off": "changes are not watched",
     }
-    say(f"  {reload[options.reload]}; Ctrl-C ends")
+    if options.debug:
+        say(f"  waiting for a debugger at 127.0.0.1:{options.debug}")
+    say(f"  {reload[options.reload]}; {'h for the keys, ' if keys else ''}Ctrl-C ends")
 
 
 def _say(options: argparse.Namespace) -> Callable[[str], None]:

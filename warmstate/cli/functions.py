@@ -1,4 +1,4 @@
-"""The functions that `warmstate dev` serves: from its options, or found in the folder."""
+"""The functions that `warmstate dev` serves: from its options, a SAM template, pyproject.toml, or found in the folder."""
 
 from __future__ import annotations
 
@@ -6,34 +6,111 @@ import json
 import os
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
 from warmstate.cli.problem import EXIT_USAGE, Problem
 from warmstate.errors import ConfigurationError
-from warmstate.project import find_handlers
+from warmstate.project import find_handlers, read_configuration
 
 if TYPE_CHECKING:
     import argparse
 
     from warmstate.emulator import Function
 
-__all__ = ["functions_from"]
+__all__ = ["functions_from", "settle"]
+
+DEFAULTS: dict[str, Any] = {"invoke_port": 9000, "reload": "keep", "idle": 360.0, "strategy": "aws", "watch": []}
+"""Of the options that `[tool.warmstate]` may set."""
+OF_FUNCTIONS = {"memory": 1024, "tmp": 512, "timeout": 30.0, "max_instances": 10, "url": "buffered"}
+"""Of the options that a function's own table, or a template, may set."""
+LONGEST = 86_400.0
+"""Seconds that a function under a debugger may take: nobody thinks that fast."""
 
 
-def functions_from(options: argparse.Namespace) -> list[Function]:
+def settle(options: argparse.Namespace) -> dict[str, Any]:
+    """
+    Fill in the options that were not given, from `[tool.warmstate]` or the defaults; returns that table.
+
+    Raises:
+        Problem: It says something unknown.
+    """
+    configuration = configured(os.getcwd())
+    of_dev = dict(configuration.get("dev", {}))
+    if "port" in configuration:
+        of_dev["invoke_port"] = configuration["port"]
+    if "idle" in of_dev:
+        of_dev["idle"] = seconds(str(of_dev["idle"]))
+    for name, default in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, of_dev.get(name, default))
+    return configuration
+
+
+def configured(folder: str) -> dict[str, Any]:
+    """`[tool.warmstate]` of a folder."""
+    try:
+        return read_configuration(folder)
+    except ConfigurationError as error:
+        raise Problem("WS216", str(error), exit=EXIT_USAGE) from None
+
+
+def seconds(text: str) -> float:
+    """
+    A time as people write it: "90", "90s", "6m", "1h".
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
+    if found is None:
+        raise ValueError(f"'{text}' is no time; write 90, 90s, 6m or 1h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def functions_from(options: argparse.Namespace, configuration: dict[str, Any]) -> list[Function]:
     """
     The functions that the command line describes, or the only one that this folder has.
 
     Raises:
         Problem: They cannot be any.
     """
-    handlers: list[str] = options.handler or [_only_handler()]
-    if options.name and len(handlers) > 1:
+    found = _from_template(options) if options.template else _from_project(options, configuration)
+    if options.name and len(found) > 1:
         raise Problem("WS213", "--name is for one function", fix="leave it out, or start one handler", exit=EXIT_USAGE)
-    functions = [_function(options, handler) for handler in handlers]
+    functions = [_function(options, about) for about in found]
     if len({function.name for function in functions}) < len(functions):
         raise Problem("WS213", "two of these handlers would have the same name", exit=EXIT_USAGE)
     return functions
+
+
+def _from_template(options: argparse.Namespace) -> list[dict[str, Any]]:
+    from warmstate.cli.output import note
+    from warmstate.cli.template import functions_of
+
+    overrides = dict(word.partition("=")[::2] for word in options.parameter_overrides)
+    found, unknown = functions_of(options.template, overrides)
+    for text in unknown:
+        note(options, f"left out: {text}; --env-var or --parameter-overrides can give it")
+    names = [about["name"] for about in found]
+    missing = [name for name in options.handler if name not in names]
+    if missing:
+        why = f"it has: {', '.join(names)}"
+        raise Problem("WS214", f"the template has no function {missing[0]}", where=options.template, why=why, exit=2)
+    return [about for about in found if not options.handler or about["name"] in options.handler]
+
+
+def _from_project(options: argparse.Namespace, configuration: dict[str, Any]) -> list[dict[str, Any]]:
+    tables = cast("dict[str, dict[str, Any]]", configuration.get("functions", {}))
+    known = [{"name": name, **table} for name, table in tables.items()]
+    for about in known:
+        if "handler" not in about:
+            where = f"[tool.warmstate.functions.{about['name']}]"
+            raise Problem("WS216", "a function needs its handler", where=where, fix='handler = "app.Handler"', exit=2)
+    if not options.handler:
+        return known or [{"handler": _only_handler()}]
+    by_word = {about[key]: about for key in ("handler", "name") for about in known}
+    return [by_word.get(word.replace(":", "."), by_word.get(word, {"handler": word})) for word in options.handler]
 
 
 def _only_handler() -> str:
@@ -41,11 +118,12 @@ def _only_handler() -> str:
     if len(found) != 1:
         what = "which handler?" if found else "there is no handler in this folder"
         why = f"found {', '.join(found)}" if found else "no class here has StatefulHandler as its base"
-        raise Problem("WS214", what, where=os.getcwd(), why=why, fix="warmstate dev app.Handler", exit=EXIT_USAGE)
+        fix = f"warmstate dev {' '.join(found) if found else 'app.Handler'}"
+        raise Problem("WS214", what, where=os.getcwd(), why=why, fix=fix, exit=EXIT_USAGE)
     return found[0]
 
 
-def _function(options: argparse.Namespace, named: str) -> Function:
+def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
     try:
         from warmstate.emulator import Function
     except ModuleNotFoundError as error:
@@ -53,52 +131,96 @@ def _function(options: argparse.Namespace, named: str) -> Function:
         raise Problem(
             "WS208", "the emulator is not installed", why=why, fix="pip install 'warmstate[emulator]'", exit=EXIT_USAGE
         ) from None
-    handler = named.replace(":", ".")
+    handler = about["handler"].replace(":", ".")
     if "." not in handler:
         fix = "write module.Class or module.function, for example app.Handler"
-        raise Problem("WS209", f"'{named}' names no handler", fix=fix, exit=EXIT_USAGE)
-    name = options.name or re.sub(r"[^A-Za-z0-9_-]", "-", handler.replace("/", ".").split(".")[-1]).lower()
+        raise Problem("WS209", f"'{handler}' names no handler", fix=fix, exit=EXIT_USAGE)
+    folder = os.path.abspath(about.get("folder", "."))
+    if options.debug and len(options.handler) > 1:
+        raise Problem("WS213", "--debug is for one function", fix="start one handler", exit=EXIT_USAGE)
+    if options.runtime is None:
+        _check_module(folder, handler)
+    last = re.sub(r"[^A-Za-z0-9_-]", "-", handler.replace("/", ".").split(".")[-1]).lower()
+    name = options.name or about.get("name") or last
+    limits = {key: getattr(options, key) for key in OF_FUNCTIONS}
+    limits = {key: about.get(key, OF_FUNCTIONS[key]) if given is None else given for key, given in limits.items()}
     try:
         return Function(
             name=name,
             handler=handler,
-            task_root=os.getcwd(),
-            environment=_variables(options, name),
-            memory_mb=options.memory,
-            tmp_mb=options.tmp,
-            timeout=options.timeout,
-            idle_timeout=options.idle or None,
-            max_instances=options.max_instances,
+            task_root=folder,
+            environment=_variables(options, name, about),
+            memory_mb=limits["memory"],
+            tmp_mb=limits["tmp"],
+            timeout=LONGEST if options.debug else limits["timeout"],
+            init_timeout=LONGEST if options.debug else 10.0,
+            idle_timeout=None if options.debug else options.idle or None,
+            max_instances=1 if options.debug else limits["max_instances"],
             max_concurrency=options.max_concurrency,
             provisioned=options.provisioned,
             strategy=options.strategy,
-            freeze=options.freeze == "auto",
+            freeze=options.freeze == "auto" and not options.debug,
             snap_start=options.snap_start,
             tenant_isolation=options.tenant_isolation,
             stream_limit=options.stream_limit,
-            url_mode="RESPONSE_STREAM" if options.url_mode == "stream" else "BUFFERED",
-            runtime=shlex.split(options.runtime) if options.runtime else None,
+            url_mode="RESPONSE_STREAM" if limits["url"] == "stream" else "BUFFERED",
+            runtime=_runtime(options),
             inspect=True,
         )
-    except ConfigurationError as error:
+    except (ConfigurationError, TypeError) as error:
         raise Problem("WS207", str(error), exit=EXIT_USAGE) from None
 
 
-def _variables(options: argparse.Namespace, name: str) -> dict[str, str]:
-    lines = [f"{key}={value}" for key, value in _sam_variables(options.env_vars, name).items()]
-    if options.env_file:
-        with open(options.env_file, encoding="utf-8") as file:
-            lines += [line.strip().removeprefix("export ") for line in file]
+def _runtime(options: argparse.Namespace) -> list[str] | None:
+    """The command that speaks the Runtime API, where it is not the default one."""
+    if not options.debug:
+        return shlex.split(options.runtime) if options.runtime else None
+    if not _is_installed("debugpy"):
+        fix = f"{sys.executable} -m pip install debugpy"
+        raise Problem("WS218", "--debug needs debugpy, which is not installed", fix=fix, exit=EXIT_USAGE)
+    wait = [sys.executable, "-m", "debugpy", "--listen", f"127.0.0.1:{options.debug}", "--wait-for-client"]
+    return [*wait, "-c", "from warmstate.hosts.runtime import main; main()"]
+
+
+def _check_module(folder: str, handler: str) -> None:
+    """A module that is nowhere is told before anything starts, with what there is in its place."""
+    first = re.split(r"[./]", handler)[0]
+    bootstrap = os.path.join(folder, "bootstrap")
+    if os.path.exists(bootstrap) or os.path.isdir(os.path.join(folder, first)):
+        return
+    if os.path.exists(os.path.join(folder, f"{first}.py")) or _is_installed(first):
+        return
+    near = find_handlers(folder) if os.path.isdir(folder) else []
+    fix = f"warmstate dev {near[0]}" if near else "change to its folder, or name it with -C DIR"
+    raise Problem("WS217", f"there is no module {first}", where=folder, fix=fix, exit=EXIT_USAGE)
+
+
+def _is_installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _variables(options: argparse.Namespace, name: str, about: dict[str, Any]) -> dict[str, str]:
+    lines = [f"{key}={value}" for key, value in about.get("env", {}).items()]
+    for path in (about.get("env_file"), options.env_file):
+        if path:
+            with open(path, encoding="utf-8") as file:
+                lines += [line.strip().removeprefix("export ") for line in file]
+    lines += [f"{key}={value}" for key, value in _sam_variables(options.env_vars, name).items()]
     lines += options.env_var
     # Between two edits the code is another one each time: state must not belong to the code that wrote it.
-    variables = {"WARMSTATE_ADOPT": "any-code"} if options.reload == "keep" else {}
+    variables = {} if options.reload == "off" else {"WARMSTATE_ADOPT": "any-code"}
     for line in lines:
         if not line or line.startswith("#"):
             continue
-        name, equals, value = line.partition("=")
+        key, equals, value = line.partition("=")
         if not equals:
             raise Problem("WS210", f"'{line}' is no variable", fix="write NAME=VALUE", exit=EXIT_USAGE)
-        variables[name] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+        variables[key] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
     return variables
 
 

@@ -11,7 +11,7 @@ from warmstate.cli.problem import EXIT_OK, EXIT_USAGE, Problem
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["act", "ps", "scale"]
+__all__ = ["act", "as_table", "ps", "scale", "show"]
 
 
 def ps(options: argparse.Namespace) -> int:
@@ -52,8 +52,15 @@ def show(options: argparse.Namespace, instances: list[dict[str, Any]]) -> None:
     if not instances:
         note(options, "no instances; the first event starts one")
         return
+    print(as_table(instances))
+
+
+def as_table(instances: list[dict[str, Any]]) -> str:
+    """Instances as a table; an empty text for none."""
+    if not instances:
+        return ""
     heads = ["INSTANCE", "FUNCTION", "STATE", "PID", "AGE", "INVOKES", "COLD/THAW/RESET", "MEMORY", "TMP", "LAST"]
-    print(table(heads, [_row(instance) for instance in instances]))
+    return table(heads, [_row(instance) for instance in instances])
 
 
 def _row(instance: dict[str, Any]) -> list[str]:

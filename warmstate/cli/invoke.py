@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from warmstate.cli.client import Client, quoted
+from warmstate.cli.functions import configured
 from warmstate.cli.output import note, print_json
 from warmstate.cli.problem import (
     EXIT_FUNCTION_ERROR,
@@ -31,9 +32,14 @@ __all__ = ["invoke", "replay"]
 
 def invoke(options: argparse.Namespace) -> int:
     """Send the event, once or `--repeat` times."""
-    client = Client(options)
     payload = _payload(options)
     options.json = options.json or options.output_format == "json"
+    options.function = options.function or configured(os.getcwd()).get("default")
+    if options.remote:
+        from warmstate.cli.remote import remote
+
+        return remote(options, payload)
+    client = Client(options)
     if options.stream:
         return _streamed(options, client, payload)
     if options.repeat > 1:
@@ -110,7 +116,12 @@ def _refused(answer: requests.Response) -> Problem:
     if answer.status_code == 429:
         fix = "wait, or raise the limit: warmstate dev --max-instances N"
         return Problem("WS901", f"{code}: {message}", why="every instance is busy", fix=fix, exit=EXIT_THROTTLED)
-    return Problem("WS201", f"{code}: {message}", exit=EXIT_USAGE)
+    fixes = {
+        "ResourceNotFoundException": "warmstate ps shows what there is; the name may be left out where there is one function",
+        "InvalidRequestContentException": 'an event is JSON: -d \'{"name": "value"}\', or -e FILE',
+        "RequestTooLargeException": "6 MB is the most for an event, 1 MB with --async",
+    }
+    return Problem("WS201", f"{code}: {message}", fix=fixes.get(code, ""), exit=EXIT_USAGE)
 
 
 def replay(options: argparse.Namespace) -> int:

@@ -154,17 +154,15 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
         metavar="HANDLER",
         help="module.Class or module.function, for example app.Handler (default: the only StatefulHandler of this folder)",
     )
-    add(
-        "-P", "--invoke-port", type=int, default=9000, metavar="PORT", help="port to serve at (default 9000; 0 for any)"
-    )
+    add("-P", "--invoke-port", type=int, metavar="PORT", help="port to serve at (default 9000; 0 for any)")
     add("-A", "--invoke-address", default="127.0.0.1", metavar="HOST", help="address to serve at (default 127.0.0.1)")
     add("--strict-port", action="store_true", help="fail when the port is taken, instead of taking the next free one")
     add("--token", help="wanted from every caller; required for an address beyond this machine")
     add("--name", help="the function's name (default: from the handler)")
-    add("--memory", type=int, default=1024, metavar="MB", help="memory (default 1024)")
-    add("--tmp", type=int, default=512, metavar="MB", help="size of /tmp (default 512)")
-    add("--timeout", type=float, default=30.0, metavar="S", help="seconds for one invocation (default 30)")
-    add("--max-instances", "--concurrency", type=int, default=10, metavar="N", help="instances at once (default 10)")
+    add("--memory", type=int, metavar="MB", help="memory (default 1024)")
+    add("--tmp", type=int, metavar="MB", help="size of /tmp (default 512)")
+    add("--timeout", type=float, metavar="S", help="seconds for one invocation (default 30)")
+    add("--max-instances", "--concurrency", type=int, metavar="N", help="instances at once (default 10)")
     add(
         "--max-concurrency",
         type=int,
@@ -178,20 +176,18 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
         help="every event names its tenant, and shares no instance with another",
     )
     add("--provisioned", type=int, default=0, metavar="N", help="instances to initialize ahead")
-    add("--strategy", choices=["aws", "round-robin"], default="aws", help="which idle instance takes an event")
+    add("--strategy", choices=["aws", "round-robin"], help="which idle instance takes an event (default aws)")
     add(
         "--idle",
-        type=float,
-        default=360.0,
-        metavar="S",
-        help="spin down after S seconds without an event (default 360)",
+        type=_time,
+        metavar="TIME",
+        help="spin down after so long without an event, for example 90s (default 6m; 0 for never)",
     )
     add("--freeze", choices=["auto", "off"], default="auto", help="off: idle instances go on running, for debuggers")
     add(
         "--reload",
         choices=["keep", "fresh", "off"],
-        default="keep",
-        help="on a change keep committed state, or drop it",
+        help="on a change keep committed state (default), or drop it",
     )
     add(
         "--no-reload",
@@ -201,11 +197,12 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
         const="off",
         help="the same as --reload off",
     )
-    add("--watch", action="append", default=[], metavar="PATH", help="watch this too")
+    add("--watch", action="append", metavar="PATH", help="watch this too")
+    add("--ignore", action="append", default=[], metavar="GLOB", help="do not watch what matches, for example 'data/*'")
     add("--env-var", action="append", default=[], metavar="NAME=VALUE", help="a variable of the function")
     add("-n", "--env-vars", metavar="FILE", help="variables in JSON, as SAM reads them")
     add("--env-file", metavar="FILE", help="variables, one NAME=VALUE a line")
-    add("--url-mode", choices=["buffered", "stream"], default="buffered", help="how the function URL answers")
+    add("--url-mode", dest="url", choices=["buffered", "stream"], help="how the function URL answers")
     add("--stream-limit", action="store_true", help="streams run at Lambda's 2 MB a second after the first 6 MB")
     add("-w", "--wait", action="store_true", help="start no instance before the first event")
     add(
@@ -213,6 +210,12 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
         metavar="COMMAND",
         help="what speaks the Runtime API (default: a bootstrap in this folder, else warmstate's)",
     )
+    add("-t", "--template", metavar="FILE", help="serve the functions of a SAM template; HANDLER chooses by name")
+    override = "with -t: values of the template's parameters, NAME=VALUE"
+    add("--parameter-overrides", nargs="+", default=[], metavar="NAME=VALUE", help=override)
+    waits = "debugpy waits at 127.0.0.1:5678 for an editor; one instance, no freezes, no timeouts"
+    add("--debug", action="store_const", const=5678, help=waits)
+    add("-d", "--debug-port", dest="debug", type=int, metavar="PORT", help="the same, at that port")
     add("--no-isolation", dest="isolate", action="store_false", help="leave /tmp and the task root as they are")
 
 
@@ -247,7 +250,9 @@ def _add_invoke(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only check that it would run")
     add("-n", "--repeat", type=int, default=1, metavar="N", help="send it N times and print percentiles")
     add("-c", "--parallel", type=int, default=1, metavar="N", help="with -n: N at once")
-    add("--expect-start", metavar="KIND", help='exit with 8 unless it was so found, for example "thaw"')
+    add(
+        "--expect-start", "--expect-kind", metavar="KIND", help='exit with 8 unless it was so found, for example "thaw"'
+    )
     add("--stream", action="store_true", help="print a streamed answer as it comes")
     add("-o", "--output-format", choices=["text", "json"], help="json is the same as --json")
     add("--on", metavar="INSTANCE", help="on that instance")
@@ -255,6 +260,20 @@ def _add_invoke(parser: argparse.ArgumentParser) -> None:
     add("--client-context", metavar="JSON")
     add("--tenant-id", metavar="ID")
     add("--tail", action="store_true", help="show the end of its log as well")
+    add("-R", "--remote", action="store_true", help="on AWS instead, with boto3 and your account (warmstate[aws])")
+    add("--profile", metavar="NAME", help="with --remote: a profile of your AWS configuration")
+    add("--region", metavar="NAME", help="with --remote: the region")
+    add("--endpoint-url", metavar="URL", help="with --remote: where the Lambda API is")
+
+
+def _time(text: str) -> float:
+    """What --idle takes."""
+    from warmstate.cli.functions import seconds
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

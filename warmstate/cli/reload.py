@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,9 +52,12 @@ class Watcher:
         functions: Sequence[Function],
         say: Callable[[str], None],
     ) -> None:
-        self._keep = options.reload == "keep"
-        self._root = functions[0].task_root
-        self._paths = [self._root, *(os.path.abspath(path) for path in options.watch)]
+        self.keep = options.reload == "keep"
+        """Whether committed state is kept; may be changed at any time."""
+        self._root = os.getcwd()
+        self._folders = {function.task_root for function in functions}
+        self._paths = [*sorted(self._folders), *(os.path.abspath(path) for path in options.watch)]
+        self._ignored: list[str] = options.ignore
         self._emulator = emulator
         self._functions = functions
         self._say = say
@@ -81,7 +85,7 @@ class Watcher:
         found = [
             reloaded
             for function in self._functions
-            for reloaded in self._emulator.reload(function.name, keep=self._keep)
+            for reloaded in self._emulator.reload(function.name, keep=self.keep)
         ]
         milliseconds = (time.monotonic() - begun) * 1000
         if not found:
@@ -95,12 +99,14 @@ class Watcher:
             for folder, folders, files in os.walk(root):
                 folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".")]
                 for name in files:
-                    if not name.endswith((".py", ".json", ".toml", ".yaml", ".yml")) and root == self._root:
+                    if not name.endswith((".py", ".json", ".toml", ".yaml", ".yml")) and root in self._folders:
+                        continue
+                    path = os.path.join(folder, name)
+                    if self._is_ignored(path):
                         continue
                     count += 1
                     if count > FILES_MOST:
                         return
-                    path = os.path.join(folder, name)
                     try:
                         facts = os.stat(path)
                     except OSError:
@@ -109,6 +115,10 @@ class Watcher:
             if os.path.isfile(root):
                 facts = os.stat(root)
                 yield root, (facts.st_mtime_ns, facts.st_size)
+
+    def _is_ignored(self, path: str) -> bool:
+        inside = os.path.relpath(path, self._root)
+        return any(fnmatchcase(inside, glob) or fnmatchcase(os.path.basename(path), glob) for glob in self._ignored)
 
 
 def _why_broken(path: str) -> str | None:

@@ -264,6 +264,8 @@ class Service:
         found = self.recorder.find(request_id)
         if found is None:
             message = f"no recorded invocation has an id that begins with {request_id[:100]}, or several have"
+            if request_id == "last":
+                message = "nothing was invoked yet"
             raise wire.ApiError(404, "ResourceNotFoundException", message)
         return found
 
