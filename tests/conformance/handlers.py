@@ -22,6 +22,19 @@ class Unprintable(Exception):
     def __str__(self): raise RuntimeError
     __repr__ = __str__
 
+class Liar(Exception):
+    @property
+    def __class__(self): raise RuntimeError
+
+class Closed(Exception):
+    def __getattribute__(self, name): raise RuntimeError
+
+class Nameless(Exception, metaclass=type("Meta", (type,), {"__name__": property(lambda cls: 1 / 0)})):
+    pass
+
+class Leaving(Exception):
+    def __str__(self): sys.exit(3)
+
 def failing_generator(after=0):
     for number in range(after): yield b"x"
     raise ValueError("x")
@@ -40,6 +53,17 @@ def stop(): raise ValueError("enough")
 async def failing_coroutine():
     await asyncio.sleep(0)
     raise ValueError("x")
+
+def USE_UP():
+    KEEP.append(opened := [])
+    try:
+        while True: opened.append(os.open("/dev/null", 0))
+    except OSError: pass
+
+def CLOSE_SOCKETS():
+    for number in range(3, 100):
+        try: socket.socket(fileno=number).close()
+        except OSError: pass
 
 def UMASK():
     mask = os.umask(0); os.umask(mask); return mask

@@ -156,7 +156,7 @@ class ScriptedApi:
                 reply = self.events.get(timeout=0.02)
             except queue.Empty:
                 reply = None
-            if select.select([connection], [], [], 0)[0] and not connection.recv(1, socket.MSG_PEEK):
+            if select.select([connection], [], [], 0)[0] and not seen(connection):
                 if reply is not None:
                     self.events.put(reply)
                 return None
@@ -183,6 +183,14 @@ class ScriptedApi:
             name, _, value = line.decode().partition(":")
             trailers[name.lower()] = value.strip()
         return bytes(body), trailers
+
+
+def seen(connection):
+    """What can be read next; nothing at the end, however the peer ended it."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return b""
 
 
 class Runtime:

@@ -283,6 +283,33 @@ class TestProcess:
 
         assert len(answered) == len(set(answered)) > 60
 
+    def test_a_signal_handler_that_raises_again_while_that_is_told(self, api, start):
+        """Alarms in the middle of what the runtime does about the last alarm: the process outlives them all."""
+        start(
+            "import os, signal\n"
+            "left = 0\n"
+            "def bang(*_):\n"
+            "    global left; left -= 1\n"
+            "    if left <= 0: signal.setitimer(signal.ITIMER_REAL, 0)\n"
+            "    raise KeyboardInterrupt if left % 2 else ValueError('bang')\n"
+            "signal.signal(signal.SIGALRM, bang)\n"
+            "def handler(event, context):\n"
+            "    global left; left = event\n"
+            "    if event: signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)\n"
+            "    return [os.getpid(), left]\n"
+        )
+        pid = api.ask("first", 0).json[0]
+        for number in range(5):
+            api.send(f"storm-{number}", 100)
+            wait_for(api.events.empty)
+            time.sleep(0.1)
+        wait_for(lambda: api.waiting)
+        api.send("good", 0)
+        while (answer := api.answer()).request_id != "good":
+            pass
+
+        assert [pid, 0] == answer.json
+
     def test_lazy_imports_of_the_runtime_after_sys_path_was_emptied(self, api, start):
         """A stream after it is still a stream."""
         start(

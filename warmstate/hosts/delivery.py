@@ -4,6 +4,7 @@ What one polling thread does between an answer to `next` and the next one: read 
 1. An event that cannot be served is still answered where an answer can be addressed; otherwise it is dropped and counted.
 2. An answer is sent once. What the platform says to it is logged and never changes the order of things, with two
    exceptions: 410 came too late, so nothing that depends on it may follow, and 500 means that the sandbox is lost.
+3. Whatever breaks in between, an event whose answer has not begun to leave is answered with an error.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Delivery:
         timeout: Seconds until the deadline of an event that came without one.
     """
 
-    __slots__ = ("_accepted", "_leave", "_log", "_notices", "_timeout", "_transport", "_unanswerable")
+    __slots__ = ("_accepted", "_leave", "_log", "_notices", "_open", "_timeout", "_transport", "_unanswerable")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Delivery:
         self._timeout = timeout
         self._unanswerable = 0
         self._accepted: bool | None = False  # None while the platform's word is outstanding
+        self._open: Invocation | None = None  # taken, and nothing of its answer was sent
 
     def __repr__(self) -> str:
         return f"<Delivery over {self._transport!r}>"
@@ -79,6 +81,7 @@ class Delivery:
                 self._leave(1)
             return None
         self._unanswerable = 0
+        self._open = invocation
         return invocation
 
     def answer(self, invocation: Invocation, answer: Answer) -> bool:
@@ -92,6 +95,7 @@ class Delivery:
         if isinstance(outcome, StreamedSuccess):
             from warmstate.hosts.streams import send_stream
 
+            self._open = None
             self._accepted = self._took(send_stream(self._transport, invocation, outcome, self._notices))
         elif isinstance(outcome, Failure):
             self._log.failure(outcome, answer.context)
@@ -102,13 +106,22 @@ class Delivery:
     def accepted(self) -> bool:
         """Wait for the platform's word on what was sent; as the result of `answer`."""
         if self._accepted is None:
+            self._accepted = False
             try:
-                return self._took(self._transport.read_reply())
+                self._accepted = self._took(self._transport.read_reply())
             except Exception as error:  # noqa: BLE001 - the connection broke, or a signal handler of the user raised in here
                 self._lost(error)
-        return self._accepted is True
+        return self._accepted
+
+    def give_up(self, error: BaseException) -> None:
+        """Something broke the runtime's own steps: the event that is still open is answered with it."""
+        invocation = self._open
+        if invocation is not None:
+            self._submit(error_request(invocation, failure_from(error, request_id=invocation.request_id)))
+        self.accepted()
 
     def _submit(self, request: Request) -> None:
+        self._open = None
         self._accepted = None
         try:
             self._transport.submit(request)

@@ -13,6 +13,7 @@ What a handler leaves behind for the next event: put back where that is safe, na
 
 from __future__ import annotations
 
+import builtins
 import gc
 import os
 import sys
@@ -59,6 +60,7 @@ class Guards:
         "_alarm",
         "_also",
         "_blocked",
+        "_builtins",
         "_descriptors",
         "_directory",
         "_environ",
@@ -103,6 +105,7 @@ class Guards:
         self._least_modules = len(self._modules)
         self._path = list(sys.path)
         self._least_path = len(self._path)
+        self._builtins = dict(builtins.__dict__)
         self._blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
         self._alarm = _signal.getitimer(_signal.ITIMER_REAL)[0]
         self._handlers = _handlers()
@@ -160,6 +163,7 @@ class Guards:
     def look_closer(self) -> None:
         """Put back, or name, what only the kernel can tell of; on the main thread."""
         self._events = 0
+        self.mend_builtins()
         if _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) != self._blocked:
             # Noted first: a signal that was held back comes in the moment it may.
             self._put_back("the signal mask")
@@ -175,6 +179,17 @@ class Guards:
         self._look_at_streams()
         self._look_at_warnings()
         self._also()
+
+    def mend_builtins(self) -> None:
+        """Bring back functions of Python that are gone; one that was replaced by another stays."""
+        now = builtins.__dict__
+        mended = ""
+        for name, value in self._builtins.items():
+            if value is not None and now.get(name) is None:
+                now[name] = value
+                mended += f" {name}"
+        if mended:  # all are back first: saying it needs some of them
+            self._put_back(f"builtins ({mended[1:60]})")
 
     def _switch_back(self) -> None:
         timeout, limit, collected, interval = self._switches

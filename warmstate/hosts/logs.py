@@ -22,7 +22,7 @@ from time import gmtime as _gmtime, strftime as _strftime
 from warmstate._typing import cast
 from warmstate.context import current
 from warmstate.errors import AnswerEncodeError, EventDecodeError
-from warmstate.hosts.descriptors import leads_to
+from warmstate.hosts.descriptors import LOWEST_OWN, leads_to
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.environment import LOG_LEVELS
 from warmstate.lifecycle.notices import Notices
@@ -60,9 +60,6 @@ _PLATFORM_LEVELS = {"TRACE": 5, "DEBUG": DEBUG, "INFO": INFO, "WARN": WARNING, "
 # A frame begins with a word for level and format; text is odd, JSON even. Level 0 is an event without a level.
 _FRAME = 0xA55A0002
 _FRAME_STEP = {0: 0, 5: 4, DEBUG: 8, INFO: 12, WARNING: 16, ERROR: 20, CRITICAL: 24}
-
-_LOWEST_OWN_FD = 100
-"""Ours lie above what programs hand around by number."""
 
 
 class Log:
@@ -198,7 +195,7 @@ class Log:
         """Our copy was closed: take another where stdout or stderr still lead to the same place."""
         for fd in (1, 2):
             if self._identity is not None and leads_to(fd) == self._identity:
-                return fcntl(fd, F_DUPFD_CLOEXEC, _LOWEST_OWN_FD)
+                return fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_OWN)
         raise OSError("the log is closed")
 
 
@@ -305,7 +302,7 @@ def request_facts(context: Context | None) -> tuple[str, str | None, dict[str, o
 
 def _copy(fd: int) -> int | None:
     try:
-        return fcntl(fd, F_DUPFD_CLOEXEC, _LOWEST_OWN_FD)
+        return fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_OWN)
     except OSError:
         return None
 

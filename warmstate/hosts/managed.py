@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import _thread
 import sys
-import time
 from os import _exit, getpid
+from time import monotonic, sleep
 
 from warmstate.errors import TransportError
 from warmstate.lifecycle.events import Shutdown
@@ -124,12 +124,12 @@ class ManagedHost:
         self._end("failure" if self._wants_reset else "spindown")
 
     def _end(self, reason: ShutdownReason) -> NoReturn:
-        begun = time.monotonic()
+        begun = monotonic()
         self._ending = True
-        while self._busy() and time.monotonic() < begun + self._budget / 3.0:
-            time.sleep(0.002)
+        while self._busy() and monotonic() < begun + self._budget / 3.0:
+            sleep(0.002)
         interrupted = bool(self._busy())
-        left = max(0.0, begun + self._budget - time.monotonic())
+        left = max(0.0, begun + self._budget - monotonic())
         shutdown = Shutdown(reason, left, interrupted)
         code = 1 if reason == "failure" else 0
 
@@ -181,7 +181,7 @@ class ManagedHost:
             except BaseException as error:  # noqa: BLE001 - one failing thread must not take its capacity with it
                 slot.deadline = 0.0
                 self._log_error(f"A polling thread failed and begins anew: {type(error).__name__}: {error}")
-                time.sleep(pause)
+                sleep(pause)
                 pause = min(pause * 2.0, 5.0)
         self._slots.discard(slot)
 
@@ -205,7 +205,7 @@ class ManagedHost:
                     if lost or failures >= _TRIES:
                         self._log_error(f"The Runtime API is lost ({problem}); this process ends.")
                         self._leave(1)
-                    time.sleep(_BACK_OFF * 2.0 ** (failures - 1))
+                    sleep(_BACK_OFF * 2.0 ** (failures - 1))
                     continue
                 failures = 0
                 invocation = delivery.event(reply, int(clock.wall() * 1000))

@@ -13,33 +13,35 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import time
 from os import _exit, getpid
+from time import monotonic, sleep
 
 from warmstate.errors import TransportError
 from warmstate.hosts import bundle
 from warmstate.hosts.delivery import Delivery
+from warmstate.hosts.descriptors import Reserve, is_one_left
 from warmstate.hosts.extension import SilentExtension
 from warmstate.hosts.guards import Guards
 from warmstate.hosts.loader import load_handler
 from warmstate.hosts.logging_watch import follow_logging
 from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
-from warmstate.hosts.transport import NativeTransport
+from warmstate.hosts.transport import NativeTransport, transport_for
 from warmstate.hosts.watcher import Terminated, Watcher
 from warmstate.instance import Instance
-from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
+from warmstate.lifecycle.clock import clock_for
 from warmstate.lifecycle.environment import Environment
 from warmstate.lifecycle.events import Init, Shutdown
 from warmstate.lifecycle.marker import claim
-from warmstate.lifecycle.thaw import BEAT, FreezeDetector
-from warmstate.wire.failure import failure_from
+from warmstate.lifecycle.thaw import FreezeDetector
+from warmstate.wire.failure import describe, failure_from
 from warmstate.wire.payload import use_orjson
 from warmstate.wire.runtime_api import Failure, init_error_request, next_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import signal as _signal
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from warmstate.hosts.http11 import Reply
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from warmstate.instance.closing import ShutdownReport
     from warmstate.lifecycle.events import ShutdownReason, Thaw
     from warmstate.lifecycle.marker import Claim
+else:
+    import _signal  # what `signal` is made of, without the enums
 
 __all__ = ["main", "run"]
 
@@ -58,6 +62,7 @@ _BACK_OFF = 0.1
 """`next` is tried this often when it fails, 0.1 s, 0.2 s, 0.4 s ... apart; then the process ends and the platform starts another."""
 _WITHOUT_HEARTBEAT = 1.0
 _NEXT = next_request()
+_SIGNALS = _signal.valid_signals()
 
 
 def main() -> NoReturn:
@@ -83,7 +88,8 @@ class _Process:
     def __init__(self, target: type[Any] | Callable[[Any, Any], object] | None) -> None:
         self._target = target
         self._pid = getpid()
-        self._started = time.monotonic()
+        self._reserve = Reserve()
+        self._started = monotonic()
 
     def run(self) -> NoReturn:
         """Init, then the loop."""
@@ -94,7 +100,7 @@ class _Process:
             self._notices = HostNotices.for_environment(self._log, environment)
             if self._target is None:
                 arrange(environment.task_root)
-            self._transport = _transport(environment)
+            self._transport = transport_for(environment, reserve=self._reserve)
         except BaseException as error:  # noqa: BLE001 - reported, then the process ends
             self._fail_init(error, os.environ.get("AWS_LAMBDA_RUNTIME_API", ""))
         self._environment = environment
@@ -113,7 +119,7 @@ class _Process:
 
     def _begin(self) -> None:
         environment = self._environment
-        self._clock = _clock(os.environ)
+        self._clock = clock_for(os.environ)
         self._detector = FreezeDetector()
         self._idle_since = 0.0
         self._watcher = Watcher(
@@ -142,7 +148,7 @@ class _Process:
                 self._claim.start,
                 self._claim.generation,
                 self._claim.reset_reason,
-                (_LONG_INIT if prepared_ahead else _ON_DEMAND_INIT) - (time.monotonic() - self._started),
+                (_LONG_INIT if prepared_ahead else _ON_DEMAND_INIT) - (monotonic() - self._started),
                 self._claim.fence,
             ),
             interrupted=predecessor.request_id if predecessor is not None and predecessor.phase == "invoke" else None,
@@ -155,7 +161,8 @@ class _Process:
         use_orjson()
         bundle.close()
         if not environment.is_managed_instance:
-            self._guards = Guards(self._notices, kept=self._log.plain_fd, also=self._hold_wakeup)
+            self._guards = Guards(self._notices, kept=self._log.plain_fd, also=self._look_at_descriptors)
+        self._reserve.fill()
         gc.collect()
         gc.freeze()
 
@@ -172,22 +179,40 @@ class _Process:
     # ---- the loop
 
     def _loop(self) -> NoReturn:
+        delivery = self._deliver(self._transport)
+        mask = _signal.pthread_sigmask
+        now = mask(_signal.SIG_BLOCK, ())
         while True:
+            # A signal handler of the user may raise between any two steps, also while what the last one raised is told. So
+            # signals are held back for that by the very first step, which is one call into C: before it Python runs none.
             try:
-                self._serve()
-            except Exception as error:  # noqa: BLE001 - a signal handler of the user raised, between two steps of ours
-                self._watcher.end()
-                self._notices.once(
-                    "loop", f"A signal handler of the function raised {type(error).__name__} in the runtime: {error}"
-                )
+                try:
+                    mask(_signal.SIG_SETMASK, now)
+                    self._serve(delivery)
+                except Terminated:  # as another exception was on its way out of the wait
+                    self._shut_down("spindown")
+                except BaseException as error:  # noqa: BLE001
+                    mask(_signal.SIG_BLOCK, _SIGNALS)
+                    self._broke(delivery, error)
+            except BaseException:  # noqa: BLE001
+                pass
 
-    def _serve(self) -> NoReturn:
+    def _broke(self, delivery: Delivery, error: BaseException) -> None:
+        """Something raised in the runtime's own steps: the event gets its answer, and the next one is asked for."""
+        self._watcher.waiting = False
+        if getpid() != self._pid:
+            _exit(70)
+        self._watcher.end()
+        self._guards.mend_builtins()
+        delivery.give_up(error)
+        self._notices.once("broke", f"Code of the function raised in the runtime's own steps: {describe(error)}")
+
+    def _serve(self, delivery: Delivery) -> NoReturn:
         claim = self._claim
         instance = self._instance
         watcher = self._watcher
         environment = self._environment
         clock = self._clock
-        delivery = self._deliver(self._transport)
         guards = self._guards
         heeds = instance.heeds_acceptance
         traced = False
@@ -207,15 +232,18 @@ class _Process:
                 os.environ.pop("_X_AMZN_TRACE_ID", None)
                 traced = False
             if invocation.deadline_trusted:
-                watcher.begin(time.monotonic() + invocation.deadline_ms / 1000.0 - clock.wall())
+                watcher.begin(monotonic() + invocation.deadline_ms / 1000.0 - clock.wall())
             answer = instance.invoke(invocation, thaw=thaw)
             if getpid() != self._pid:
                 _exit(70)  # a child that the handler forked came back here: two loops would answer
+            failed = type(answer.outcome) is Failure
+            if failed:
+                guards.mend_builtins()
             delivery.send(invocation, answer)
             # While the platform reads the answer there is time to tidy up, unless a hook must know what it says.
             instance.finish(answer, accepted=delivery.accepted() if heeds else True)
             watcher.end()
-            guards.check(doubtful=thaw is not None or type(answer.outcome) is Failure)
+            guards.check(doubtful=failed or thaw is not None)
             if not watcher.is_installed():
                 self._reinstall()
             if not heeds:
@@ -230,11 +258,24 @@ class _Process:
 
     def _reinstall(self) -> None:
         self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")
-        self._watcher.install()
+        self._install()
 
-    def _hold_wakeup(self) -> None:
-        if not self._watcher.hold_wakeup():
+    def _install(self) -> None:
+        try:
+            with self._reserve:
+                self._watcher.install()
+        except OSError as error:  # tried again at the next look
+            self._notices.once("watch", f"SIGTERM cannot be watched for while a handler runs: {error}")
+
+    def _look_at_descriptors(self) -> None:
+        if not is_one_left():
+            self._notices.once(
+                "descriptors",
+                "The handler left no file descriptor free: it opens files or connections and does not close them.",
+            )
+        if not self._watcher.holds_wakeup():
             self._notices.once("wakeup", "The handler replaced signal.set_wakeup_fd(); it was put back.")
+            self._install()
 
     def _keep_up(self) -> None:
         self._extension.keep_asking()
@@ -250,7 +291,7 @@ class _Process:
         environment = self._environment
 
         def separate() -> tuple[NativeTransport, Delivery]:
-            transport = _transport(environment, beat=_WITHOUT_HEARTBEAT)
+            transport = transport_for(environment, beat=_WITHOUT_HEARTBEAT, reserve=self._reserve)
             return transport, self._deliver(transport)
 
         self._claim.write("next")
@@ -283,17 +324,10 @@ class _Process:
                 reply = self._transport.get(_NEXT, self._beat)
                 watcher.waiting = False
             except Terminated:
-                watcher.waiting = False
                 self._shut_down("spindown")
             except TransportError as error:
                 watcher.waiting = False
                 problem = str(error)
-            except Exception as error:  # noqa: BLE001 - a signal handler of the user raised, in the middle of our wait
-                watcher.waiting = False
-                self._notices.once(
-                    "wait", f"A signal handler of the function raised {type(error).__name__} in the runtime."
-                )
-                continue
             else:
                 if reply.status == 200:
                     return reply, detector.leave(clock.wall(), clock.monotonic(), self._idle_since)
@@ -305,7 +339,7 @@ class _Process:
             if failures >= _TRIES:
                 self._notices.error(f"{problem} Tried {failures} times; this process ends.")
                 self._leave(1)
-            time.sleep(_BACK_OFF * 2.0 ** (failures - 1))
+            sleep(_BACK_OFF * 2.0 ** (failures - 1))
 
     def _beat(self) -> None:
         self._detector.beat(self._clock.wall(), self._clock.monotonic())
@@ -327,12 +361,14 @@ class _Process:
         """The last steps, on the main thread after SIGTERM."""
         if not self._watcher.main_is_free():
             while True:  # the watcher has them, and ends the process
-                time.sleep(1.0)
+                sleep(1.0)
+        self._reserve.release()
         self._instance.shutdown(Shutdown(reason, self._watcher.seconds_left()), finished=self._finished)
         self._leave(0)
 
     def _take_over(self, reason: ShutdownReason, seconds_left: float) -> None:
         """The last steps, on the watcher's thread while a handler still runs."""
+        self._reserve.release()
         self._instance.shutdown(
             Shutdown(reason, seconds_left, interrupted=True), overlapping=True, finished=self._finished
         )
@@ -351,21 +387,3 @@ class _Process:
                 pass  # closed, or replaced by the user's own
         # Threads of the user must not hold up the end, and the platform counts nothing that runs after it.
         _exit(code)
-
-
-def _clock(variables: Mapping[str, str]) -> Clock:
-    """The machine's clocks, or those that an emulator moves."""
-    path = variables.get("WARMSTATE_CLOCK")
-    if not path:
-        return SYSTEM_CLOCK
-    from warmstate.lifecycle.moved_clock import MovedClock
-
-    return MovedClock(path)
-
-
-def _transport(environment: Environment, *, beat: float = BEAT) -> NativeTransport:
-    if environment.transport == "requests":
-        from warmstate.hosts.transport_requests import RequestsTransport
-
-        return RequestsTransport(environment.runtime_api, beat=beat)
-    return NativeTransport(environment.runtime_api, beat=beat)

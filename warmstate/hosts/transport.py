@@ -14,7 +14,7 @@ import select
 import sys
 
 from warmstate.errors import ConfigurationError, TransportError
-from warmstate.hosts.descriptors import end_own, leads_to
+from warmstate.hosts.descriptors import Reserve, end_own, is_for_want_of_one, leads_to
 from warmstate.hosts.http11 import (
     CHUNKED,
     MOST_HEAD,
@@ -26,13 +26,16 @@ from warmstate.hosts.http11 import (
     read_exactly,
     read_to_end,
 )
+from warmstate.lifecycle.thaw import BEAT
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NativeTransport", "parse_address"]
+    from warmstate.lifecycle.environment import Environment
+
+__all__ = ["NativeTransport", "parse_address", "transport_for"]
 
 _USER_AGENT = "warmstate/0.1"
 
@@ -67,6 +70,7 @@ class NativeTransport:
     Args:
         runtime_api: `AWS_LAMBDA_RUNTIME_API`.
         beat: Seconds between calls of `on_beat` while a reply is waited for.
+        reserve: Descriptors to connect with when code of the user has used up all others.
     """
 
     __slots__ = (
@@ -85,14 +89,16 @@ class NativeTransport:
         "_poll",
         "_port",
         "_prefix",
+        "_reserve",
         "_runtime_api",
         "_seconds",
         "_socket",
         "_suffix",
     )
 
-    def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
+    def __init__(self, runtime_api: str, *, beat: float = BEAT, reserve: Reserve | None = None) -> None:
         self._runtime_api = runtime_api
+        self._reserve = Reserve() if reserve is None else reserve
         self._seconds = beat
         self._host, self._port, self._prefix = parse_address(runtime_api)
         self._beat = _timeval(beat)
@@ -178,7 +184,7 @@ class NativeTransport:
 
     def separate(self) -> NativeTransport:
         """Another transport to the same Runtime API, with a connection of its own."""
-        return NativeTransport(self._runtime_api, beat=self._seconds)
+        return NativeTransport(self._runtime_api, beat=self._seconds, reserve=self._reserve)
 
     def send_unread(self, request: Request) -> int:
         """
@@ -261,8 +267,15 @@ class NativeTransport:
 
     def _connected(self) -> _socket.socket:
         if self._socket is None:
-            self._socket = self._connect()
-            self._identity = leads_to(self._socket.fileno())
+            try:
+                connection = self._connect()
+            except TransportError as error:
+                if not is_for_want_of_one(error.__cause__):
+                    raise
+                with self._reserve:
+                    connection = self._connect()
+            self._identity = leads_to(connection.fileno())  # first: without it nobody could close what follows
+            self._socket = connection
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
         return self._socket
@@ -271,7 +284,11 @@ class NativeTransport:
         connection = self._socket
         if connection is None:
             return self._connected()
-        if not self._poll.poll(0) and not self._buffer:
+        try:
+            silent = not self._poll.poll(0)
+        except OSError:  # a handler allowed this process no descriptors at all
+            silent = not self.is_closed()
+        if silent and not self._buffer:
             return connection  # silent and open, as it should be
         self.close()  # ended, or the peer said something unasked: neither can carry an answer
         return self._connected()
@@ -284,8 +301,12 @@ class NativeTransport:
             raise TransportError(f"The Runtime API's host {self._host!r} is not known: {error}") from error
         problem: OSError | None = None
         for family, kind, protocol, _, address in found:
-            # SOCK_CLOEXEC: a child that the handler starts must not hold the runtime's connection open.
-            connection = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, protocol)
+            try:
+                # SOCK_CLOEXEC: a child that the handler starts must not hold the runtime's connection open.
+                connection = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, protocol)
+            except OSError as error:
+                problem = error
+                continue
             try:
                 connection.setblocking(True)  # whatever default timeout the user's code has set
                 connection.connect(address)
@@ -368,6 +389,15 @@ class NativeTransport:
             self._known = data
             self._known_reply = reply
         return reply
+
+
+def transport_for(environment: Environment, *, reserve: Reserve, beat: float = BEAT) -> NativeTransport:
+    """The transport that `WARMSTATE_TRANSPORT` names."""
+    if environment.transport == "requests":
+        from warmstate.hosts.transport_requests import RequestsTransport
+
+        return RequestsTransport(environment.runtime_api, beat=beat, reserve=reserve)
+    return NativeTransport(environment.runtime_api, beat=beat, reserve=reserve)
 
 
 def _timeval(seconds: float) -> bytes:

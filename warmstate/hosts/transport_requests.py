@@ -9,18 +9,20 @@ The Runtime API over `requests`, for those who want a well-known client there (`
 from __future__ import annotations
 
 import _socket
+import resource
 import sys
+import time
 from http.client import HTTPException
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util import Retry
 
 from warmstate.errors import TransportError
-from warmstate.hosts.descriptors import leads_to
+from warmstate.hosts.descriptors import Reserve, is_for_want_of_one, leads_to
 from warmstate.hosts.http11 import MOST_STALL, Reply, body_length
 from warmstate.hosts.transport import NativeTransport
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
@@ -38,10 +40,21 @@ __all__ = ["RequestsTransport"]
 class RequestsTransport(NativeTransport):
     """The same calls as `NativeTransport`; `get` and `post` go through one `requests.Session`."""
 
-    __slots__ = ("_connection", "_modules", "_patient", "_reply", "_session", "_url", "_used", "_waiting")
+    __slots__ = (
+        "_clocks",
+        "_connection",
+        "_limit",
+        "_modules",
+        "_patient",
+        "_reply",
+        "_session",
+        "_url",
+        "_used",
+        "_waiting",
+    )
 
-    def __init__(self, runtime_api: str, *, beat: float = 0.125) -> None:
-        super().__init__(runtime_api, beat=beat)
+    def __init__(self, runtime_api: str, *, beat: float = 0.125, reserve: Reserve | None = None) -> None:
+        super().__init__(runtime_api, beat=beat, reserve=reserve)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._url = f"http://{host}:{self._port}{self._prefix}"
         self._used = False
@@ -50,6 +63,8 @@ class RequestsTransport(NativeTransport):
         self._patient = False
         self._connection: HTTPConnection | None = None
         self._modules = dict(sys.modules)
+        self._clocks = dict(vars(time))
+        self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._session = self._make_session()
 
     def get(self, request: Request, on_beat: Callable[[], None] | None = None) -> Reply:
@@ -88,7 +103,7 @@ class RequestsTransport(NativeTransport):
 
     def separate(self) -> NativeTransport:
         """A native transport to the same Runtime API: nothing that is sent there needs more."""
-        return NativeTransport(self._runtime_api, beat=self._seconds)
+        return NativeTransport(self._runtime_api, beat=self._seconds, reserve=self._reserve)
 
     def close(self) -> None:
         """End the connections; the next call makes new ones."""
@@ -97,7 +112,7 @@ class RequestsTransport(NativeTransport):
         self._used = False
 
     def _send(self, request: Request) -> Reply:
-        self._forget_what_was_taken()
+        self._mend()
         try:
             with self._session.request(
                 request.method,
@@ -125,8 +140,8 @@ class RequestsTransport(NativeTransport):
             self.close()
             raise
 
-    def _forget_what_was_taken(self) -> None:
-        """Drop the connection whose descriptor a handler closed, and bring back modules that it removed."""
+    def _mend(self) -> None:
+        """Drop the connection whose descriptor a handler closed, and bring back what urllib3 needs and a handler removed."""
         connection = self._connection
         if (
             connection is not None
@@ -136,6 +151,11 @@ class RequestsTransport(NativeTransport):
             connection.sock.detach()
             connection.sock = None
             self._used = False
+        limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit < self._limit <= most:  # a poll of one connection fails with a limit of none
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._limit, most))
+        if time.monotonic is None or time.time is None:  # type: ignore[redundant-expr]
+            time.__dict__.update(self._clocks)
         if "urllib3" not in sys.modules:  # it imports parts of itself while it works
             sys.modules.update({name: module for name, module in self._modules.items() if name not in sys.modules})
 
@@ -145,7 +165,7 @@ class RequestsTransport(NativeTransport):
         session.headers.clear()
         session.headers["Accept-Encoding"] = "identity"
         session.headers["User-Agent"] = "warmstate/0.1 requests"
-        session.mount("http://", _Adapter(self._wait))
+        session.mount("http://", _Adapter(self._wait, self._reserve))
         return session
 
     def _wait(self, connection: HTTPConnection) -> None:
@@ -181,15 +201,25 @@ class _ClosedBeforeReply(Exception):
 class _Adapter(HTTPAdapter):
     """Makes connections that call `wait` before they read an answer."""
 
-    def __init__(self, wait: Callable[[HTTPConnection], None]) -> None:
+    def __init__(self, wait: Callable[[HTTPConnection], None], reserve: Reserve) -> None:
         self._wait = wait
+        self._reserve = reserve
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=Retry(0, redirect=False, read=False))
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
-        wait = self._wait
+        wait, reserve = self._wait, self._reserve
 
         class Connection(HTTPConnection):
+            def connect(self) -> None:
+                try:
+                    super().connect()
+                except NewConnectionError as error:
+                    if not is_for_want_of_one(error.__cause__):
+                        raise
+                    with reserve:
+                        super().connect()
+
             def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
                 wait(self)
                 return super().getresponse()

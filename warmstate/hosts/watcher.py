@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import _thread
 import os
-import select
-import time
+from select import POLLIN as _POLLIN, poll as _poll
+from time import monotonic, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _TICK = 0.25
 """Seconds between looks at the deadline; a deadline nearer than this when an invocation begins is not dumped in time."""
 _SLACK = 0.05
 """Seconds after the budget at which the process ends, whatever still hangs."""
+
+_OTHER_SIGNALS = _signal.valid_signals() - {_signal.SIGTERM}
 
 
 class Terminated(BaseException):
@@ -114,15 +116,14 @@ class Watcher:
         """Whether SIGTERM still comes here."""
         return not self._lost and _signal.getsignal(_signal.SIGTERM) == self._arrived
 
-    def hold_wakeup(self) -> bool:
-        """Take the wake-up descriptor back; False where other code had taken it, or closed it. On the main thread."""
+    def holds_wakeup(self) -> bool:
+        """Whether the wake-up descriptor is ours; where other code took or closed it, `install` it. On the main thread."""
         try:
             if os.fstat(self._write).st_ino == self._identity:
                 return _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False) == self._write
         except (OSError, ValueError):
             pass
-        self._lost = True
-        self.install()
+        self._lost = True  # closed: it takes another pipe
         return False
 
     def _open_pipe(self) -> None:
@@ -136,11 +137,11 @@ class Watcher:
 
         After a handler closed every descriptor, the number may lead to our own connection: never read from that.
         """
-        poll = select.poll()
-        poll.register(self._read, select.POLLIN)
-        if not poll.poll(milliseconds):
-            return b""
         try:
+            poll = _poll()
+            poll.register(self._read, _POLLIN)
+            if not poll.poll(milliseconds):
+                return b""
             if os.fstat(self._read).st_ino == self._identity:
                 return os.read(self._read, 512)
         except OSError:
@@ -151,7 +152,7 @@ class Watcher:
         """Wait so long, or until a signal comes; where the main thread watches by itself."""
         if self._signals(seconds * 1000.0) is None:
             self._lost = True
-            time.sleep(seconds)
+            sleep(seconds)
 
     def begin(self, deadline: float) -> None:
         """An invocation begins; `deadline` is on the monotonic clock, 0.0 for none."""
@@ -163,7 +164,7 @@ class Watcher:
 
     def seconds_left(self) -> float:
         """What remains of the budget after SIGTERM."""
-        return max(0.0, self.terminated + self._budget - time.monotonic())
+        return max(0.0, self.terminated + self._budget - monotonic())
 
     def main_is_free(self) -> bool:
         """
@@ -179,16 +180,19 @@ class Watcher:
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         first = not self.terminated
         if first:
-            self.terminated = time.monotonic()
+            self.terminated = monotonic()
             self._on_sigterm()
         if self.waiting:
             self.waiting = False
             raise Terminated
 
     def _watch(self) -> None:
+        # The main thread holds signals back at times; they must not come in here instead. SIGTERM may.
+        mask = _signal.pthread_sigmask
+        usual = mask(_signal.SIG_BLOCK, _OTHER_SIGNALS)
         while True:
             if self._lost:
-                time.sleep(self._pause())  # until the main thread has opened another
+                sleep(self._pause())  # until the main thread has opened another
                 signals: bytes | None = b""
             else:
                 signals = self._signals(self._pause() * 1000.0)
@@ -196,21 +200,24 @@ class Watcher:
                 self._lost = True
             elif _signal.SIGTERM in signals or self.terminated:
                 break
-            elif self._deadline and self._dump_before and time.monotonic() >= self._deadline - self._dump_before:
+            elif self._deadline and self._dump_before and monotonic() >= self._deadline - self._dump_before:
                 self._deadline = 0.0
+                mask(_signal.SIG_SETMASK, usual)  # what the user starts in there inherits it
                 try:
                     self._near_deadline()
                 except Exception:  # noqa: BLE001 - without this thread nobody would see SIGTERM
                     pass
+                mask(_signal.SIG_BLOCK, _OTHER_SIGNALS)
+        mask(_signal.SIG_SETMASK, usual)
         self._end()
 
     def _pause(self) -> float:
         if not self._deadline or not self._dump_before:
             return _TICK
-        return min(_TICK, max(0.001, self._deadline - self._dump_before - time.monotonic()))
+        return min(_TICK, max(0.001, self._deadline - self._dump_before - monotonic()))
 
     def _end(self) -> None:
-        arrived = time.monotonic()
+        arrived = monotonic()
         # The handler in the main thread may not have run yet: C code of the user can hold it up.
         if not self.terminated:
             self.terminated = arrived
@@ -219,5 +226,5 @@ class Watcher:
         if not self._over.acquire(timeout=self._budget / 3.0) and self._last_steps.acquire(blocking=False):
             reason: ShutdownReason = "timeout" if deadline and arrived >= deadline - 0.1 else "spindown"
             self._take_over(reason, self.seconds_left())
-        time.sleep(self.seconds_left() + _SLACK)
+        sleep(self.seconds_left() + _SLACK)
         os._exit(1)

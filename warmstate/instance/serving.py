@@ -27,7 +27,7 @@ from warmstate.instance.deliveries import Deliveries
 from warmstate.instance.thawing import Thawing
 from warmstate.instance.user_code import UserCode, describe
 from warmstate.lifecycle.events import Init
-from warmstate.wire.failure import failure_from
+from warmstate.wire.failure import failure_from, is_a
 from warmstate.wire.payload import decode_event, encode_answer
 from warmstate.wire.runtime_api import MAX_ANSWER_BYTES, Failure, Success
 
@@ -220,7 +220,10 @@ class Serving:
             scope.run(self._serve, answer)
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, and the instance goes on
             answer.stream = None  # it did not even begin
-            scope.run(self.fail, answer, error)
+            try:
+                scope.run(self.fail, answer, error)
+            except BaseException as again:  # noqa: BLE001 - a signal handler of the user raised in the middle of that
+                scope.run(self.fail, answer, again)
         if answer.stream is None:
             self.leave(answer)
         return answer
@@ -343,7 +346,7 @@ class Serving:
         """The invocation failed: put committed state back, and say why."""
         answer.context.may_defer = False
         answer.error = error
-        if isinstance(error, MemoryError):
+        if is_a(error, MemoryError):
             self._reserve = None
         if sys.getrecursionlimit() < _REPORTING_DEPTH:
             sys.setrecursionlimit(_REPORTING_DEPTH)
@@ -354,7 +357,7 @@ class Serving:
             except BaseException as broken:  # noqa: BLE001 - the state in memory can no longer be trusted
                 answer.wants_reset = True
                 self.complain(f"the rollback failed, so a fresh process takes over: {describe(broken)}", answer)
-        if isinstance(error, ResetRequested):
+        if is_a(error, ResetRequested):
             answer.wants_reset = True
         self.invocations += 1
         self.failures += 1
@@ -377,7 +380,7 @@ class Serving:
             try:
                 self._warm.unit("after_response", self.after_response, context)
             except BaseException as error:  # noqa: BLE001 - the caller has its answer, there is nobody to fail for
-                answer.wants_reset = answer.wants_reset or isinstance(error, ResetRequested)
+                answer.wants_reset = answer.wants_reset or is_a(error, ResetRequested)
                 self.complain(f"after_response failed, its changes were rolled back: {describe(error)}", answer)
         self._warm.settle(context)
         if self._reserve is None:

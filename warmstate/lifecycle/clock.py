@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-__all__ = ["SYSTEM_CLOCK", "Clock"]
+__all__ = ["SYSTEM_CLOCK", "Clock", "clock_for"]
 
 
 class Clock:
@@ -37,3 +39,13 @@ class Clock:
 
 SYSTEM_CLOCK = Clock()
 """The real clocks; has no state, so sharing it is safe."""
+
+
+def clock_for(variables: Mapping[str, str]) -> Clock:
+    """The machine's clocks, or those that an emulator moves with the file that `WARMSTATE_CLOCK` names."""
+    path = variables.get("WARMSTATE_CLOCK")
+    if not path:
+        return SYSTEM_CLOCK
+    from warmstate.lifecycle.moved_clock import MovedClock
+
+    return MovedClock(path)

@@ -1,7 +1,8 @@
 """
 What a caller is told when something was raised: the error object, with every part bounded and safe to send.
 
-1. Nothing of the exception is trusted: its name may hold line breaks, its `__str__` may raise, its chain may be a loop.
+1. Nothing of the exception is trusted: its name may hold line breaks, its `__str__` may raise, its chain may be a loop, and
+   any attribute may be a property of the user's that raises. So it is read past its class, as Python itself does.
 2. Frames of warmstate itself and of the import machinery are left out: the first frame shown is the user's.
 3. The whole object stays below 64 KB, the X-Ray cause below 32 KB and within what a header may carry.
 4. No module is imported here that a handler could have damaged: this has to work after `sys.modules.clear()`.
@@ -21,8 +22,9 @@ from warmstate.wire.runtime_api import Failure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any
 
-__all__ = ["describe", "failure_from", "failure_of", "frames_of", "safe_text", "type_name"]
+__all__ = ["describe", "failure_from", "failure_of", "frames_of", "is_a", "safe_text", "type_name"]
 
 _MOST_MESSAGE = 16 * 1024  # characters
 _MOST_FRAMES = 100
@@ -37,23 +39,37 @@ _MOST_SOURCE = 4 * 1024 * 1024  # bytes of a source file that is read for one li
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
+_name_of = type.__dict__["__name__"].__get__
+_traceback_of = BaseException.__dict__["__traceback__"].__get__
+_cause_of = BaseException.__dict__["__cause__"].__get__
+_context_of = BaseException.__dict__["__context__"].__get__
+_hides_context = BaseException.__dict__["__suppress_context__"].__get__
+
+_UNDESCRIBED = b'{"errorMessage": "the failure itself could not be described", "errorType": "KIND", "requestId": "ID", "stackTrace": []}'
+
+
+def is_a(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether `error` is of `kind`; `isinstance` would ask its class, which may be the user's."""
+    return issubclass(type(error), kind)
+
 
 def failure_from(error: BaseException, *, request_id: str = "") -> Failure:
     """The failure that `error`, raised by user code or by us, becomes on the wire; never raises."""
     kind = type_name(error)
     try:
-        if isinstance(error, MemoryError):
-            _let_go(error.__traceback__)
+        trace = _traceback_of(error)
+        if is_a(error, MemoryError):
+            _let_go(trace)
         message = describe(error)
-        frames = frames_of(error.__traceback__)
+        frames = frames_of(trace)
         stack = [_format(frame) for frame in frames]
-        unread = error.__cause__ if isinstance(error, HandlerSyntaxError) else error
+        unread = _cause_of(error) if is_a(error, HandlerSyntaxError) else error
         if not stack and isinstance(unread, SyntaxError):
             stack = [f'  File "{unread.filename}" Line {unread.lineno}\n    {unread.text}']
         cause = _xray_cause(error, kind, message, frames)
+        return failure_of(kind, message, stack, request_id=request_id, xray_cause=cause)
     except BaseException:  # noqa: BLE001 - out of memory or of stack: the type alone is still an answer
-        return failure_of(kind, "the failure itself could not be described", request_id=request_id)
-    return failure_of(kind, message, stack, request_id=request_id, xray_cause=cause)
+        return Failure(kind, _UNDESCRIBED.replace(b"KIND", kind.encode()).replace(b"ID", request_id.encode()))
 
 
 def failure_of(
@@ -79,11 +95,16 @@ def failure_of(
 
 def type_name(error: BaseException) -> str:
     """The `errorType` of `error`: the wire type of our own errors, else the class's name in letters a header allows."""
-    if isinstance(error, WarmstateError):
-        return error.wire_type
-    if isinstance(error, SystemExit):
-        return "Runtime.HandlerExit"
-    name = type(error).__name__
+    try:
+        if is_a(error, SystemExit):
+            return "Runtime.HandlerExit"
+        known: Any = error
+        return _sendable(known.wire_type if is_a(error, WarmstateError) else _name_of(type(error)))
+    except BaseException:  # noqa: BLE001 - user code
+        return "Exception"
+
+
+def _sendable(name: str) -> str:
     if _NAME_LETTERS.issuperset(name) and 0 < len(name) <= _MOST_NAME:
         return name
     return "".join(letter if letter in _NAME_LETTERS else "_" for letter in name[:_MOST_NAME]) or "Exception"
@@ -91,8 +112,9 @@ def type_name(error: BaseException) -> str:
 
 def describe(error: BaseException) -> str:
     """What `error` says of itself, cut to 16 KB; `<unprintable X>` where saying it fails."""
-    if isinstance(error, SystemExit):
-        return f"The handler called sys.exit({safe_text(error.code)}); a handler ends by returning or raising."
+    if is_a(error, SystemExit):
+        known: Any = error
+        return f"The handler called sys.exit({safe_text(known.code)}); a handler ends by returning or raising."
     return _cut(safe_text(error))
 
 
@@ -101,7 +123,7 @@ def safe_text(value: object) -> str:
     try:
         text = str(value)
     except BaseException:  # noqa: BLE001 - user code, and this is the way out of its failure
-        return f"<unprintable {type(value).__name__}>"
+        return f"<unprintable {_name_of(type(value))}>"
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -184,13 +206,13 @@ def _xray_cause(error: BaseException, kind: str, message: str, frames: list[tupl
     exceptions = [_xray_exception(kind, message, frames)]
     paths = {file for file, _, _ in frames}
     seen = {id(error)}
-    link = _cause_of(error)
+    link = _led_to(error)
     while link is not None and id(link) not in seen and len(exceptions) < _MOST_CHAIN:
         seen.add(id(link))
-        link_frames = frames_of(link.__traceback__)
+        link_frames = frames_of(_traceback_of(link))
         paths.update(file for file, _, _ in link_frames)
         exceptions.append(_xray_exception(type_name(link), describe(link), link_frames))
-        link = _cause_of(link)
+        link = _led_to(link)
     text = (
         f'{{"working_directory": {_quote(directory)}, "exceptions": [{", ".join(exceptions)}], '
         f'"paths": [{", ".join(map(_quote, sorted(paths)))}]}}'
@@ -205,5 +227,8 @@ def _xray_exception(kind: str, message: str, frames: list[tuple[str, int, str]])
     return f'{{"message": {_quote(message[:1024])}, "type": {_quote(kind)}, "stack": [{stack}]}}'
 
 
-def _cause_of(error: BaseException) -> BaseException | None:
-    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+def _led_to(error: BaseException) -> BaseException | None:
+    cause: BaseException | None = _cause_of(error)
+    if cause is None and not _hides_context(error):
+        cause = _context_of(error)
+    return cause
