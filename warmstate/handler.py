@@ -47,7 +47,7 @@ class StatefulHandler:
     """
 
     store_budget: ClassVar[float | int | str] = 0.5
-    """Bytes of memory for slots, tails and `store` together: a share of the function's memory (0.5), or bytes (`"256 MB"`)."""
+    """Bytes of memory for slots, tails and `store` together: a share of the function's memory (`0.5`, `"50%"`), or bytes (`"256 MB"`)."""
 
     __warmstate__: ClassVar[Declarations]
     """What this class and its bases declare; read by the instance and by `warmstate doctor`."""

@@ -47,6 +47,10 @@ WRONG = {
     "t: Tail[int] = tail(max_bytes='many')\n@t.flush\ndef w(self, b): ...": r"no amount of bytes",
     "t: Tail[int] = tail(max_age=-1)\n@t.flush\ndef w(self, b): ...": r"max_age=-1",
     "t: Tail[int] = tail(max_items=2, survives='shutdown')\n@t.flush\ndef w(self, b): ...": r"durable backend",
+    "store_budget = '150%'": r"Shop.store_budget: '150%' is no share: write a number above 0.0",
+    "store_budget = float('nan')": r"nan is no share",
+    "store_budget = 1.5": r"1.5 is no share",
+    "store_budget = 'much'": r"'much' is no amount of bytes",
     "concurrency = 'threads'\nn: State[int] = state(default=0, survives='reset')": r'needs concurrency = "serial"',
 }
 

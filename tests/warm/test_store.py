@@ -147,6 +147,7 @@ class TestTiers:
         expected = numpy.arange(40_000, dtype=">u2").reshape(200, 200).T
         store["k"] = numpy.arange(40_000, dtype=">u2").reshape(200, 200).T
         store["small"] = numpy.zeros((0, 3))
+        store["strided"] = numpy.arange(20_000)[::-2]
         for number in range(30):
             store[f"filler{number}"] = bytes(60_000)
         assert tier_of(store, "k") == "tmp"
@@ -157,6 +158,8 @@ class TestTiers:
         array[0, 0] = 7
         assert store["k"][0, 0] == 7
         assert store["small"].shape == (0, 3)
+        assert tier_of(store, "strided") == "tmp"
+        assert numpy.array_equal(store["strided"], numpy.arange(20_000)[::-2])
 
     def test_containers_of_buffers_are_not_taken_for_bytes(self, store):
         """What marshal would silently turn into bytes comes back as it was, or stays in memory."""

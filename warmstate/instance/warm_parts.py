@@ -320,9 +320,7 @@ class WarmParts:
 
     def _memory_bytes(self) -> int:
         assert self._handler is not None  # only the handler's own store asks
-        wanted = self._handler.store_budget
-        if isinstance(wanted, float):
-            return int((self._environment.memory_mb or _MEMORY_WITHOUT_LIMIT) * 1024 * 1024 * wanted)
-        from warmstate.warm.amounts import parse_bytes
+        from warmstate.warm.amounts import parse_share
 
-        return parse_bytes(wanted)
+        whole = (self._environment.memory_mb or _MEMORY_WITHOUT_LIMIT) * 1024 * 1024
+        return parse_share(self._handler.store_budget, whole)

@@ -1,8 +1,8 @@
-"""Amounts of bytes as people write them: `"32 MB"`."""
+"""Amounts of bytes as people write them: `"32 MB"`, and shares of a whole: `0.5`, `"50%"`."""
 
 from __future__ import annotations
 
-__all__ = ["parse_bytes"]
+__all__ = ["parse_bytes", "parse_share"]
 
 _UNITS = {
     "": 1,
@@ -39,3 +39,23 @@ def parse_bytes(amount: int | str) -> int:
             f'{amount!r} is no amount of bytes: write a positive number, or text such as "512 kB", "32 MB" or "1 GB"'
         )
     return parsed
+
+
+def parse_share(amount: float | str, whole: int) -> int:
+    """
+    The number of bytes that `amount` means: a share of `whole` (`0.5`, `"50%"`), or an amount of bytes.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    share = amount
+    if isinstance(amount, str) and amount.rstrip().endswith("%"):
+        try:
+            share = float(amount.rstrip()[:-1]) / 100
+        except ValueError:
+            share = 0.0
+    if isinstance(share, float):
+        if not 0.0 < share <= 1.0:
+            raise ValueError(f'{amount!r} is no share: write a number above 0.0 and up to 1.0, or text such as "50%"')
+        return int(share * whole)
+    return parse_bytes(share)

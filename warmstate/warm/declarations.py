@@ -13,7 +13,7 @@ import builtins
 import sys
 
 from warmstate.errors import DeclarationError
-from warmstate.warm.amounts import parse_bytes
+from warmstate.warm.amounts import parse_bytes, parse_share
 from warmstate.warm.annotations import is_annotated, local_names, written_annotation
 from warmstate.warm.slot import MISSING, Missing, State
 from warmstate.warm.tails.tail import Tail
@@ -84,6 +84,7 @@ def collect(handler_class: type) -> Declarations:
         _refuse_bare_annotations(declared, owner)
     _check_methods(declared)
     _check_concurrency(declared)
+    _check_budget(handler_class)
     if declared.resources:
         from warmstate.warm.resources.graph import refuse_circles
 
@@ -122,7 +123,8 @@ def _refuse_shadow(declared: Declarations, owner: type, name: str, value: object
     if inherited is None:
         return
     word = "slot" if name in declared.slots else "tail" if name in declared.tails else "resource"
-    wanted = f"{name}: State[...] = state(default={value!r})" if word == "slot" else f"a new declaration of {name}"
+    default = "..." if hasattr(value, "__get__") else repr(value)
+    wanted = f"{name}: State[...] = state(default={default})" if word == "slot" else f"a new declaration of {name}"
     raise DeclarationError(
         f"{owner.__qualname__}.{name} would hide the {word} {name} of {declared.owners[name].__qualname__}: "
         f"use another name, or redeclare it ({wanted})"
@@ -307,6 +309,13 @@ def _check_concurrency(declared: Declarations) -> None:
             f'{declared.handler_class.__qualname__}.{name} survives a reset, which needs concurrency = "serial": invocations that '
             f'overlap have no common moment to commit; write survives="freeze", or drop concurrency = "{concurrency}"'
         )
+
+
+def _check_budget(handler_class: type) -> None:
+    try:
+        parse_share(getattr(handler_class, "store_budget", 0.5), 1)
+    except ValueError as error:
+        raise DeclarationError(f"{handler_class.__qualname__}.store_budget: {error}") from None
 
 
 def _type_word(slot: State[Any]) -> str:

@@ -25,9 +25,9 @@ from warmstate.warm.codecs.form import (
     TupleForm,
     UnionForm,
 )
-from warmstate.warm.codecs.leaves import ArrayForm, EnumForm, LiteralForm, NameForm, text_form
+from warmstate.warm.codecs.leaves import ArrayForm, EnumForm, LiteralForm, text_form
 from warmstate.warm.codecs.plain import dumps, loads
-from warmstate.warm.codecs.records import PlainClassForm, RecordForm, TypedDictForm, field_annotations
+from warmstate.warm.codecs.records import RecordForm, TypedDictForm, field_annotations
 from warmstate.warm.codecs.tree import TreeForm
 
 TYPE_CHECKING = False
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
     from warmstate.warm.codecs.form import Buffer
 
-__all__ = ["Codec", "codec_for", "codec_for_value", "codec_from_shape"]
+__all__ = ["SCALARS", "Codec", "codec_for", "codec_for_value", "codec_from_shape"]
 
 T = TypeVar("T")
 
 _NONE = type(None)
-_SCALARS: dict[object, Form] = {
+SCALARS: dict[object, Form] = {
     None: ScalarForm("None", frozenset((_NONE,))),
     _NONE: ScalarForm("None", frozenset((_NONE,))),
     bool: ScalarForm("bool", frozenset((bool,))),
@@ -53,7 +53,6 @@ _SCALARS: dict[object, Form] = {
     bytes: BytesForm(bytes),
     bytearray: BytesForm(bytearray),
 }
-_BY_NAME = {form.shape: form for form in _SCALARS.values()}
 _ITEMS: dict[object, Any] = {list: list, set: set, frozenset: frozenset}
 
 
@@ -120,6 +119,8 @@ def codec_for(annotation: object, owner: type = object, names: Mapping[str, obje
         return Codec(_Builder(owner, names or {}).form(annotation))
     except Unresolved as error:
         raise CodecError(str(error)) from None
+    except RecursionError:
+        raise CodecError("the type contains itself without end: use a class that holds itself, or object") from None
 
 
 def codec_for_value(value: object) -> Codec[Any]:
@@ -130,8 +131,8 @@ def codec_for_value(value: object) -> Codec[Any]:
         CodecError: There is none for values of this type.
     """
     kind = type(value)
-    if kind in _SCALARS:
-        return Codec(_SCALARS[kind])
+    if kind in SCALARS:
+        return Codec(SCALARS[kind])
     if field_annotations(kind) is not None:
         return codec_for(kind, kind)
     return Codec(TreeForm(_form_of_class))
@@ -144,8 +145,10 @@ def codec_from_shape(shape: object) -> Codec[Any]:
     Raises:
         CodecError: It is no shape.
     """
+    from warmstate.warm.codecs.shapes import form_from_shape  # only migrations read what other code wrote
+
     try:
-        return Codec(_form_from_shape(shape, {}))
+        return Codec(form_from_shape(shape, {}))
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError):
         raise CodecError("an unknown description of what was written") from None
 
@@ -158,31 +161,58 @@ def _form_of_class(kind: type) -> Form | None:
 
 
 class _Builder:
-    """Builds forms for the types that a class's annotations name; a class that holds itself gets one form."""
+    """
+    Builds forms for the types that a class's annotations name; a class that holds itself gets one form.
 
-    def __init__(self, owner: type, names: Mapping[str, object]) -> None:
+    `variables` are the types that a generic class was given; an alias that holds itself is any tree from there on.
+    """
+
+    def __init__(
+        self, owner: type, names: Mapping[str, object], variables: Mapping[object, object] | None = None
+    ) -> None:
         self._owner = owner
         self._names = names
+        self._variables = {} if variables is None else variables
         self._made: dict[object, Form] = {}
+        self._under_way: set[object] = set()
 
     def form(self, annotation: object) -> Form:
         kind: Any = self.evaluated(annotation)
+        while hasattr(kind, "__metadata__"):  # Annotated
+            kind = self.evaluated(kind.__origin__)
         try:
-            scalar = _SCALARS.get(kind)
+            scalar = SCALARS.get(kind)
         except TypeError:
-            raise CodecError(f"{kind!r} is no type") from None
-        if scalar is not None:
-            return scalar
-        known = self._made.get(kind)
+            # What Annotated adds deep inside need not be hashable; then its text tells it from others.
+            return self._keyed(repr(kind), kind)
+        return self._keyed(kind, kind) if scalar is None else scalar
+
+    def _keyed(self, key: object, kind: Any) -> Form:
+        known = self._made.get(key)
         if known is not None:
             return known
+        if key in self._under_way:
+            return TreeForm()
         origin: Any = getattr(kind, "__origin__", None)
-        if origin is not None or type(kind).__name__ == "UnionType":
-            return self._generic(kind, origin)
-        return self._plain(kind)
+        if isinstance(kind, type) and origin is None:
+            return self._plain(kind)
+        self._under_way.add(key)
+        try:
+            return self._plain(kind) if origin is None and not _is_union(kind) else self._generic(kind, origin)
+        finally:
+            self._under_way.discard(key)
 
     def evaluated(self, annotation: object) -> object:
-        return evaluate(annotation, self._owner, self._names)
+        kind: Any = evaluate(annotation, self._owner, self._names)
+        if not self._variables:
+            return kind
+        if type(kind).__name__ == "TypeVar":
+            return self._variables.get(kind, kind)
+        unknown = getattr(kind, "__parameters__", ())
+        if not unknown or (getattr(kind, "__origin__", None) is None and not _is_union(kind)):
+            return kind
+        alias: Any = kind
+        return alias[tuple(self._variables.get(variable, variable) for variable in unknown)]
 
     def _plain(self, kind: Any) -> Form:
         typing = sys.modules.get("typing")
@@ -201,7 +231,8 @@ class _Builder:
             return self.form(inner)
         return self._class(kind)
 
-    def _class(self, kind: Any) -> Form:
+    def _class(self, kind: Any, given: Mapping[object, object] | None = None, alias: object = None) -> Form:
+        """The form of a class; of a generic one, `given` are its types and `alias` is what was written."""
         name = f"{kind.__module__}.{kind.__qualname__}"
         form = ArrayForm() if name == "numpy.ndarray" else text_form(name)
         if form is not None:
@@ -211,27 +242,34 @@ class _Builder:
             return EnumForm(kind)
         fields = field_annotations(kind)
         if fields is not None:
-            record = RecordForm(kind)
-            return self._fill(kind, record, record.fields, fields)
+            record = RecordForm(kind, kind.__qualname__ if alias is None else str(alias).replace("typing.", ""))
+            return self._fill(kind, record, record.fields, fields, alias or kind, given)
         if issubclass(kind, dict) and hasattr(kind, "__required_keys__"):
             typed = TypedDictForm(kind)
-            return self._fill(kind, typed, typed.fields, _own_annotations(kind))
+            return self._fill(kind, typed, typed.fields, _own_annotations(kind), alias or kind, given)
         names = getattr(kind, "_fields", None)
         if issubclass(kind, tuple) and names is not None:
             named = TupleForm([], kind, names)
             fields = _own_annotations(kind)
-            self._made[kind] = named
-            named.items.extend(
-                self._inside(kind).form(fields[field]) if field in fields else TreeForm() for field in names
-            )
+            self._made[alias or kind] = named
+            inside = self._inside(kind, given)
+            named.items.extend(inside.form(fields[field]) if field in fields else TreeForm() for field in names)
             return named
         raise CodecError(
             f"{_name(kind)} has no codec: use an attrs class, a dataclass, built-in types or a NumPy array"
         )
 
-    def _fill(self, kind: Any, form: Form, into: dict[str, Form], fields: Mapping[str, object]) -> Form:
-        self._made[kind] = form
-        inside = self._inside(kind)
+    def _fill(
+        self,
+        kind: Any,
+        form: Form,
+        into: dict[str, Form],
+        fields: Mapping[str, object],
+        made_for: object,
+        given: Mapping[object, object] | None,
+    ) -> Form:
+        self._made[made_for] = form
+        inside = self._inside(kind, given)
         for field, annotation in fields.items():
             if annotation is None and hasattr(kind, "__attrs_attrs__"):
                 raise CodecError(f"{_name(kind)}.{field} has no annotation, so there is no codec for it")
@@ -243,19 +281,20 @@ class _Builder:
                 raise CodecError(str(error), f"$.{field}") from None
         return form
 
-    def _inside(self, kind: type) -> _Builder:
-        builder = _Builder(kind, self._names)
+    def _inside(self, kind: type, given: Mapping[object, object] | None) -> _Builder:
+        named = {variable.__name__: variable for variable in getattr(kind, "__type_params__", ())}
+        builder = _Builder(kind, {**self._names, **named}, _variables_of(kind, given or {}))
         builder._made = self._made
         return builder
 
     def _generic(self, kind: Any, origin: Any) -> Form:
-        arguments = kind.__args__
-        if type(kind).__name__ in {"UnionType", "_UnionGenericAlias", "Union"} or str(origin) == "typing.Union":
+        arguments = getattr(kind, "__args__", None)
+        if arguments is None:  # typing.List without what it holds
+            return self._plain(origin)
+        if _is_union(kind) or str(origin) == "typing.Union":
             return self._union(arguments)
         if str(origin) == "typing.Literal":
             return LiteralForm(arguments)
-        if hasattr(kind, "__metadata__"):
-            return self.form(origin)
         if origin in _ITEMS:
             return ListForm(origin, self.form(arguments[0]))
         if origin is tuple:
@@ -266,6 +305,8 @@ class _Builder:
             return DictForm(self.form(arguments[0]), self.form(arguments[1]))
         if f"{getattr(origin, '__module__', '')}.{getattr(origin, '__qualname__', '')}" == "numpy.ndarray":
             return ArrayForm()
+        if isinstance(origin, type) and not origin.__module__.startswith(("collections", "_collections", "contextlib")):
+            return self._class(origin, dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False)), kind)
         raise CodecError(f"{_name(kind)} has no codec: use list, tuple, set, frozenset, dict, or a class with fields")
 
     def _union(self, members: Sequence[object]) -> Form:
@@ -290,6 +331,26 @@ def _without_qualifier(annotation: object, builder: _Builder) -> object:
     return kind
 
 
+def _is_union(kind: object) -> bool:
+    return type(kind).__name__ in {"UnionType", "_UnionGenericAlias", "Union"}
+
+
+def _variables_of(kind: type, given: Mapping[object, object]) -> dict[object, object]:
+    """What the type variables in a class's own and inherited fields stand for."""
+    variables = dict(given)
+    for base in kind.__dict__.get("__orig_bases__", ()):
+        origin: Any = getattr(base, "__origin__", None)
+        arguments = getattr(base, "__args__", ())
+        inherited: dict[object, object] = {
+            variable: variables.get(argument, argument)
+            for variable, argument in zip(getattr(origin, "__parameters__", ()), arguments, strict=False)
+            if variable is not argument
+        }
+        if isinstance(origin, type):
+            variables = {**_variables_of(origin, inherited), **variables}
+    return variables
+
+
 def _own_annotations(kind: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
@@ -299,44 +360,3 @@ def _own_annotations(kind: Any) -> dict[str, Any]:
 
 def _name(kind: object) -> str:
     return getattr(kind, "__qualname__", None) or repr(kind)
-
-
-def _form_from_shape(shape: Any, classes: dict[str, Form]) -> Form:
-    if isinstance(shape, str):
-        if shape in _BY_NAME:
-            return _BY_NAME[shape]
-        if shape == "object":
-            return TreeForm()
-        if shape == "numpy.ndarray":
-            return ArrayForm()
-        __import__(
-            {"datetime": "datetime", "decimal": "decimal", "uuid": "uuid", "builtins": "sys"}[shape.partition(".")[0]]
-        )
-        form = text_form(shape)
-        if form is None:
-            raise KeyError(shape)
-        return form
-    word, *rest = shape
-    if word in {"list", "set", "frozenset", "tuple"}:
-        return ListForm(
-            {"list": list, "set": set, "frozenset": frozenset, "tuple": tuple}[word], _form_from_shape(rest[0], classes)
-        )
-    if word == "dict":
-        return DictForm(_form_from_shape(rest[0], classes), _form_from_shape(rest[1], classes))
-    if word == "optional":
-        return OptionalForm(_form_from_shape(rest[0], classes))
-    if word == "union":
-        return UnionForm([_form_from_shape(member, classes) for member in rest[0]])
-    if word in {"fixed", "named"}:
-        return TupleForm([_form_from_shape(item, classes) for item in rest[-1]])
-    if word in {"enum", "flag", "literal"}:
-        return NameForm(shape)
-    if word == "again":
-        return classes[rest[0]]
-    if word not in {"class", "typed"}:
-        raise KeyError(word)
-    record = PlainClassForm(shape, may_lack=word == "typed")
-    if word == "class":
-        classes[rest[0]] = record
-    record.fields.update({name: _form_from_shape(item, classes) for name, item in rest[-1].items()})
-    return record

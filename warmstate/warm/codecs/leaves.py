@@ -143,7 +143,9 @@ class ArrayForm(Form):
             flat = numpy.ascontiguousarray(value.T if order == "F" else value).reshape(-1).view(numpy.uint8)
             buffers.append(memoryview(flat).cast("B") if flat.size else b"")
             return [value.dtype.str, list(value.shape), order, len(buffers) - 1]
-        raise Misfit(f"an array of {value.dtype} holds more than plain memory")
+        raise Misfit(
+            f"an array of {value.dtype} has no codec: use arrays of numbers, times or text, one for each field"
+        )
 
     def from_plain(self, plain: Any, buffers: Sequence[Buffer]) -> Any:
         import numpy

@@ -35,12 +35,13 @@ def field_annotations(kind: type) -> dict[str, Any] | None:
 
 
 class RecordForm(Form):
-    """An attrs class or a dataclass."""
+    """An attrs class or a dataclass; `name` tells it from the others, also with the types that a generic one was given."""
 
-    __slots__ = ("_shown", "fields", "kind")
+    __slots__ = ("_shown", "fields", "kind", "name")
 
-    def __init__(self, kind: type) -> None:
+    def __init__(self, kind: type, name: str) -> None:
         self.kind: Any = kind
+        self.name = name
         self.fields: dict[str, Form] = {}
         self._shown = False
 
@@ -48,10 +49,10 @@ class RecordForm(Form):
     def shape(self) -> Any:
         # A class that holds itself is described once; further in, its name is enough.
         if self._shown:
-            return ["again", self.kind.__qualname__]
+            return ["again", self.name]
         self._shown = True
         try:
-            return ["class", self.kind.__qualname__, {name: form.shape for name, form in self.fields.items()}]
+            return ["class", self.name, {name: form.shape for name, form in self.fields.items()}]
         finally:
             self._shown = False
 

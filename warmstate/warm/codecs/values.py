@@ -74,7 +74,7 @@ def _encode_array(numpy: Any, array: Any) -> Encoded | None:
     if array.dtype.hasobject:
         return None
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    flat = array.reshape(-1, order=order) if array.size else numpy.empty(0, array.dtype)
+    flat = numpy.ascontiguousarray(array.T if order == "F" else array).reshape(-1)
     dtype, shape = array.dtype, array.shape
     writeable = array.flags.writeable
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 import _thread
 
 from warmstate._typing import Generic, TypeVar
-from warmstate.errors import FlushError, LifecycleError
-from warmstate.warm.tails.ids import KnownIds
+from warmstate.warm.tails.ids import KnownIds, may_be_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from warmstate.lifecycle.clock import Clock
     from warmstate.warm.tails.tail import Tail
 
-__all__ = ["Away", "Buffer", "Mark", "flushed_count"]
+__all__ = ["Away", "Buffer", "Mark"]
 
 T = TypeVar("T")
 
@@ -132,6 +131,8 @@ class Buffer(Generic[T]):
         with self._lock:
             number = self._base + len(self._items)
             if id is not None:
+                if not may_be_id(id):
+                    raise TypeError(f"{self.tail.name}: an id is text or a whole number, not {type(id).__qualname__}")
                 known = self._known.number_of(id)
                 if known is not None:
                     self._seen.append(known)
@@ -172,12 +173,15 @@ class Buffer(Generic[T]):
         if self._flush is not None:
             self._flush(self)
             return
+        from warmstate.warm.tails.flushed import flushed_count
+
         while self:
             batch = self.batch()
-            count = flushed_count(self, getattr(self._handler, self.tail.flush_method)(batch), len(batch))
+            offered = len(batch)  # the flush method may empty its batch
+            count = flushed_count(self, getattr(self._handler, self.tail.flush_method)(batch), offered)
             self.finished(count)
             self.commit()
-            if count < len(batch):
+            if count < offered:
                 break
 
     # What the ledger does with it.
@@ -375,25 +379,3 @@ class Buffer(Generic[T]):
     def _truncate(self, length: int) -> None:
         self._known.forget(self._ids[length:])
         del self._items[length:], self._ids[length:], self._since[length:], self._sizes[length:]
-
-
-def flushed_count(buffer: Buffer[Any], result: object, offered: int) -> int:
-    """
-    How many items the flush method says it wrote.
-
-    Raises:
-        FlushError: It said something that is no such number.
-    """
-    if result is None:
-        return offered
-    if type(result) is int and 0 <= result <= offered:
-        return result
-    method = f"{type(buffer._handler).__qualname__}.{buffer.tail.flush_method}"  # noqa: SLF001 - the method's class, for the message
-    if hasattr(result, "__await__"):
-        raise LifecycleError(
-            f"{method} is async: it needs the runtime's event loop, so drive the class with warmstate.testing"
-        )
-    raise FlushError(
-        f"{method} got {offered} items and returned {result!r}: return how many items from the front are written "
-        f"(0 to {offered}), or None for all"
-    )

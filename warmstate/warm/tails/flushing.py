@@ -13,7 +13,7 @@ from __future__ import annotations
 import _thread
 
 from warmstate.errors import FlushError, LifecycleError
-from warmstate.warm.tails.buffer import flushed_count
+from warmstate.warm.tails.flushed import flushed_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,11 +96,12 @@ class Flushing:
         ledger = self._ledger
         alone = ledger.unit is None
         batch = buffer.batch()
+        offered = len(batch)  # the flush method may empty its batch
         savepoint = ledger.savepoint()
         began = ledger.clock.monotonic()
         try:
             result = self._call(getattr(ledger.handler, buffer.tail.flush_method), batch)
-            count = flushed_count(buffer, result, len(batch))
+            count = flushed_count(buffer, result, offered)
         except BaseException:
             ledger.rewind(savepoint)
             raise
@@ -114,7 +115,7 @@ class Flushing:
             except BaseException:
                 ledger.rollback()
                 raise
-        return len(batch), count
+        return offered, count
 
     def _pauses(self, buffer: Buffer[Any]) -> bool:
         if buffer.retry_at is None:

@@ -52,3 +52,8 @@ class KnownIds:
                 break
             oldest.append(id)
         self.forget(oldest)
+
+
+def may_be_id(value: object) -> bool:
+    """Whether a journal gives the same id back."""
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
