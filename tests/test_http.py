@@ -116,6 +116,72 @@ def test_a_plain_session_fails(way, server, proxy):
             session.post(url, data="second", timeout=0.5)
 
 
+class Reports:
+    """A handler whose client carries a token for ten minutes."""
+
+    issued = 0
+
+    def __init__(self, clock, url):
+        self.clock, self.url = clock, url
+
+    def open(self):
+        session = warmstate.http.session(clock=self.clock)
+        Reports.issued += 1
+        session.headers["Authorization"] = f"{self.clock.wall() + 600}"
+        return session
+
+    @resource(check_after=5, expires=lambda session: float(session.headers["Authorization"]))
+    def api(self):
+        with self.open() as session:
+            yield session
+
+    @api.check
+    def api_alive(self, session):
+        session.get(self.url).raise_for_status()
+
+
+@pytest.mark.parametrize("thaws", [60, pytest.param(1_000, marks=pytest.mark.soak)])
+def test_thaws_with_an_expired_token(thaws, server, proxy, clock):
+    """The peer refuses tokens whose time is over; freezes are longer than that, or far shorter: no refusal reaches the handler."""
+    refused = []
+
+    def refuse_expired(handler):
+        if float(handler.headers["Authorization"]) > clock.wall():
+            return False
+        refused.append(handler.path)
+        handler.send_error(401)
+        return True
+
+    server.behave = refuse_expired
+    reports = Reports(clock, f"http://127.0.0.1:{proxy.port}/")
+    pool = ResourcePool(reports, clock=clock)
+    kept = reports.open()
+    for number in range(thaws):
+        long = number % 2 == 0
+        pool.begin(number)
+        assert reports.api.post(reports.url, data=f"a-{number}").status_code == 200
+        pool.end(number)
+        before = pool.info()["api"]
+        seconds = 1200.0 if long else 2.0
+        if long:
+            proxy.break_all("silent")
+        clock.pass_time(seconds)
+        pool.begin(-number - 1)
+        pool.thawed(Thaw(seconds))
+        assert reports.api.post(reports.url, data=f"b-{number}").status_code == 200
+        pool.end(-number - 1)
+        after = pool.info()["api"]
+        assert after["opened"] == before["opened"] + long
+        assert after["checks"] == before["checks"]
+
+    posts = [body for method, body in server.seen if method == "POST"]
+    assert len(posts) == len(set(posts)) == 2 * thaws
+    assert refused == []
+    assert kept.post(reports.url, data="control").status_code == 401
+    pool.close_all(1)
+    kept.close()
+
+
 def test_connections_are_used_again_when_they_are_fresh(server, proxy, clock):
     """Within the limits one connection carries everything."""
     url = f"http://127.0.0.1:{proxy.port}/"

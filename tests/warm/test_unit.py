@@ -110,6 +110,38 @@ class TestUnits:
         assert 10**30 == shop.count
         ledger.commit()
 
+    def test_a_value_that_is_slow_to_compare_is_named_once(self, tmp_path, heard):
+        """What took over 5 ms to encode and had not changed is told once, with the advice; what changed, or was quick, never is."""
+
+        class Ticking(HandClock):
+            """Each look at it takes `step` seconds."""
+
+            step = 0.0
+
+            def monotonic(self):
+                self.seconds += self.step
+                return self.seconds
+
+        clock = Ticking()
+        shop, ledger, _ = start(tmp_path, clock=clock, notices=heard)
+
+        def use(step, change):
+            clock.step = step
+            ledger.begin("handle")
+            if change:
+                shop.stock["a"] = shop.stock.get("a", 0) + 1
+            assert shop.stock["a"]
+            ledger.commit()
+
+        use(0.006, change=True)
+        use(0.004, change=False)
+        assert [] == heard.said
+        for _ in range(3):
+            use(0.006, change=False)
+        assert 1 == len(set(heard.said))
+        assert "Shop.stock was only read" in heard.said[0]
+        assert "took 6 ms: a slot of a type that cannot change in place" in heard.said[0]
+
     def test_deleting_returns_to_the_default_and_is_committed(self, tmp_path):
         """`del` is a change like any other, also twice, also of what was never set."""
         shop, ledger, _ = start(tmp_path)

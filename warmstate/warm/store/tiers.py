@@ -139,10 +139,8 @@ class Tiers:
         """Remove a key and return its value, or MISSING."""
         with self.turn:
             entry = self._present(key)
-            if entry is None:
-                return MISSING
-            self.drop(self.shelf, key)
-            return entry.value
+            self.drop(self.shelf, key)  # also where it cannot be read now: it must not come back later
+            return MISSING if entry is None else entry.value
 
     def remove(self, key: Key) -> bool:
         """Remove a key; False when there is none."""
