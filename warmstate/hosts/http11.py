@@ -11,6 +11,9 @@ Just enough HTTP/1.1 to read the Runtime API's answers, fast and strictly.
 
 from __future__ import annotations
 
+from _operator import ne
+from itertools import compress
+
 from warmstate.errors import TransportError
 from warmstate.wire.runtime_api import (
     CLIENT_CONTEXT,
@@ -180,12 +183,11 @@ class HeadReader:
             return self._read_anew(head, lines)
         headers = headers.copy()
         framed_anew = False
-        for line, before, (begin, size, name) in zip(lines, last, names):  # noqa: B905 - strict= costs as much as a line
-            if line != before:
-                if not line.startswith(begin):
-                    return self._read_anew(head, lines)
-                headers[name] = line[size:].strip(" \t")
-                framed_anew = framed_anew or name in _FRAMING
+        for line, (begin, size, name) in compress(zip(lines, names), map(ne, lines, last)):  # noqa: B905 - of one length
+            if not line.startswith(begin):
+                return self._read_anew(head, lines)
+            headers[name] = line[size:].strip(" \t")
+            framed_anew = framed_anew or name in _FRAMING
         if framed_anew:
             length = body_length(status, headers)
         self._last = lines, names, headers, status, length

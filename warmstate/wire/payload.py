@@ -207,22 +207,35 @@ def _is_plain(value: Any) -> bool:
     Only for values that were encoded: those have no cycles.
     """
     scalars = _SCALARS
-    if value.__class__ is dict and scalars.issuperset(map(type, value.values())):
-        return _TEXT.issuperset(map(type, value))  # what most handlers return
-    level: list[Any] = [value]
-    while level:  # all containers of one depth at a time: the loops over what they hold then run in C, mostly
-        first = level[0]
-        kind = first.__class__
-        one = len(level) == 1
-        if not one and len(set(map(type, level))) > 1:
+    while True:  # down to where containers stand side by side; most answers end before that
+        kind = value.__class__
+        if kind is dict:
+            if not _TEXT.issuperset(map(type, value)):
+                return False
+            nested = [item for item in value.values() if type(item) not in scalars]
+        elif kind is list or kind is tuple:
+            nested = [item for item in value if type(item) not in scalars]
+        else:
+            return _are_plain_together([value])
+        if len(nested) != 1:
+            return not nested or _are_plain_together(nested)
+        value = nested[0]
+
+
+def _are_plain_together(level: list[Any]) -> bool:
+    """The same for containers of one depth, all at a time: the loops over what they hold then run in C, mostly."""
+    scalars = _SCALARS
+    while level:
+        kind = level[0].__class__
+        if len(set(map(type, level))) > 1:
             return _are_plain(level)
         if kind is dict or issubclass(kind, dict):
-            keys: Any = first if one else _no_keys.union(*level)
+            keys: Any = _no_keys.union(*level)
             if not _TEXT.issuperset(map(type, keys)):
                 return False
-            items: Any = _values(first) if one else _flat(map(_values, level))
+            items = _flat(map(_values, level))
         elif kind is list or kind is tuple or issubclass(kind, list):
-            items = first if one else _flat(level)
+            items = _flat(level)
         else:
             return not issubclass(kind, tuple)
         level = [item for item in items if type(item) not in scalars]
@@ -232,7 +245,7 @@ def _is_plain(value: Any) -> bool:
 def _are_plain(containers: list[Any]) -> bool:
     """The same for containers of several kinds, one kind after the other."""
     kinds = set(map(type, containers))
-    return all(_is_plain([item for item in containers if type(item) is kind]) for kind in kinds)
+    return all(_are_plain_together([item for item in containers if type(item) is kind]) for kind in kinds)
 
 
 # ---- orjson, when the user has it
