@@ -121,8 +121,10 @@ class Environment:
 
     @property
     def is_settling(self) -> bool:
-        """Whether its caller has the answer and the runtime is not back in next yet."""
-        return self.reserved and self.life.state == "answered" and not self.gone
+        """Whether its caller has the answer and the runtime is about to be back in next, or just is."""
+        if not self.reserved or self.gone or self.current is None or not self.current.answer.done():
+            return False
+        return self.life.state in {"answered", "idle"}
 
     async def open(self) -> None:
         """Make its /tmp and its Runtime API."""

@@ -114,6 +114,7 @@ class Extensions:
 
     def next(self, extension: Extension, exchange: Exchange) -> None:
         """The extension asks for its next event, and so is done with the one before."""
+        exchange.ends_with_client = True
         extension.waiting, extension.reached_next, extension.busy = exchange, True, False
         self._deliver(extension)
         self._changed()

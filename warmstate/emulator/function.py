@@ -102,6 +102,8 @@ class Function:
         max_instances: Environments at once; beyond it events are throttled.
         max_concurrency: Makes it a function on Managed Instances: that many invocations at once in one process, no freezes.
         freeze: False leaves idle instances running, for debuggers.
+        attached: No process is started: yours, for example in a debugger, calls the Runtime API at `/.rt/NAME` of the
+            emulator's address. It is never frozen, and its memory is not known.
         provisioned: Environments that are initialized when the function is added.
         snap_start: Init, then a wait in restore/next; the first event finds a restored instance.
         tenant_isolation: Each environment serves one tenant, and every event must name one.
@@ -138,6 +140,7 @@ class Function:
     max_instances: int = attrs.field(default=10, validator=_positive)
     max_concurrency: int | None = None
     freeze: bool = True
+    attached: bool = False
     provisioned: int = 0
     snap_start: bool = False
     tenant_isolation: bool = False
@@ -161,6 +164,10 @@ class Function:
             raise ConfigurationError(f"the task root {self.task_root} of function '{self.name}' is no folder.")
         if self.max_concurrency is not None and self.max_concurrency < 1:
             raise ConfigurationError("max_concurrency must be at least 1, or None for one invocation at a time.")
+        if self.attached and (self.provisioned or self.snap_start or self.max_concurrency or self.extensions):
+            raise ConfigurationError(
+                "an attached function goes with neither provisioned concurrency, SnapStart, Managed Instances nor extensions."
+            )
         if self.tenant_isolation and (self.provisioned or self.snap_start or self.max_concurrency):
             raise ConfigurationError(
                 "tenant isolation goes with neither provisioned concurrency, SnapStart nor Managed Instances."

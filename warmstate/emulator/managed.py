@@ -118,6 +118,7 @@ class ManagedServer(RuntimeServer):
         if life.state == "init":
             life.lifecycle.push("next")
             life.extensions.closed = True
+        exchange.ends_with_client = True
         life.waiters.append(exchange)
         self._environment.waits.changed()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from warmstate.emulator.attached import AttachedEnvironment
 from warmstate.emulator.environment import Environment
 from warmstate.emulator.managed import ManagedEnvironment
 from warmstate.errors import WarmstateError
@@ -58,6 +59,9 @@ class Pool:
 
     async def open(self) -> None:
         """Start the provisioned environments, and keep watch over the idle ones."""
+        if self.function.attached:
+            self.release(await self._new("on-demand"))
+            return
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
         if self.function.provisioned or self.function.is_managed or self.function.snap_start:
             await self.scale(max(1, self.function.provisioned))
@@ -122,7 +126,7 @@ class Pool:
 
     def _make_room(self, attempt: Attempt) -> bool:
         """Whether one more may start; an idle environment of another tenant gives way."""
-        if len(self.environments) < self.function.max_instances:
+        if len(self.environments) < (1 if self.function.attached else self.function.max_instances):
             return True
         if self.function.tenant_isolation:
             others = [environment for environment in self.environments if environment.is_free]
@@ -139,7 +143,13 @@ class Pool:
         task.add_done_callback(self._tasks.discard)
 
     def _make(self, kind: InitializationType) -> Environment:
-        make = ManagedEnvironment if self.function.is_managed else Environment
+        make = (
+            AttachedEnvironment
+            if self.function.attached
+            else ManagedEnvironment
+            if self.function.is_managed
+            else Environment
+        )
         return make(self.function, self._warden, self._journal, f"i-{self._number()}", kind)
 
     async def _new(self, kind: InitializationType) -> Environment:

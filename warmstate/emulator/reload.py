@@ -59,7 +59,7 @@ class Reloaded:
 
 async def reload(pool: Pool, *, keep: bool) -> list[Reloaded]:
     """Reload every environment of a function, or none of them when the new code does not pass its init."""
-    if not pool.environments:
+    if not pool.environments or pool.function.attached:
         return []
     result = await pool.rehearse()
     if result.status != "success":

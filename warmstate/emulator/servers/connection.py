@@ -35,7 +35,6 @@ class Host(Protocol):
 
     handler: Callable[[Exchange], Awaitable[None] | None]
     head_bytes: int
-    answers_half_closed: bool
     read_buffer: memoryview
     """Shared by all connections: what is read is copied out before the next one reads."""
 
@@ -147,7 +146,7 @@ class Connection(asyncio.BufferedProtocol):
         """
         exchange = self._exchange
         self._is_last = (
-            self._server.answers_half_closed and exchange is not None and exchange.complete and not exchange.started
+            exchange is not None and exchange.complete and not exchange.started and not exchange.ends_with_client
         )
         return self._is_last
 

@@ -72,6 +72,8 @@ class Exchange:
         self.gone: Final = asyncio.Event()
         self.started = False
         self.finished = False
+        self.ends_with_client = False
+        """Whether a client that sends no more has gone, though its request is whole: nobody would take the answer."""
         self._pieces: list[bytes] = []
         self._buffered = 0
         self._complete = False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import traceback
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from warmstate.emulator.attached import PREFIX
 from warmstate.emulator.servers.control import ControlServer
 from warmstate.emulator.servers.function_url import FunctionUrl
 from warmstate.emulator.servers.invoke_server import InvokeServer, refuse
@@ -38,6 +40,8 @@ class Front:
         """Answer one request."""
         try:
             self._guard.check(exchange)
+            if exchange.raw_path.startswith(PREFIX):
+                return self._serve_attached(exchange)
             request = self._invokes.parse(exchange)
             if request is None:
                 return self._serve_other(exchange)
@@ -45,6 +49,16 @@ class Front:
         except ApiError as error:
             refuse(exchange, error)
         return None
+
+    def _serve_attached(self, exchange: Exchange) -> Awaitable[None] | None:
+        name, _, rest = exchange.raw_path[len(PREFIX) :].partition("/")
+        pool = self._service.pool(unquote(name) or "_")
+        if not pool.function.attached or not pool.environments:
+            raise ApiError(
+                404, "ResourceNotFoundException", f"{pool.function.name} runs processes of the emulator's own"
+            )
+        exchange.raw_path = f"/{rest}"
+        return pool.environments[0].server.serve(exchange)
 
     async def _serve_other(self, exchange: Exchange) -> None:
         try:

@@ -40,7 +40,6 @@ class Limits:
     `body_timeout` between two pieces of a body, `idle_timeout` between two requests.
     Incomplete requests may together hold `held_bytes`; beyond that large ones come one after the other, and each at
     `least_rate` bytes a second or not at all.
-    `answers_half_closed` is whether a client that ended its side after a whole request still gets its answer.
     """
 
     connections: int = 256
@@ -50,7 +49,6 @@ class Limits:
     idle_timeout: float | None = 120.0
     held_bytes: int | None = 4 << 20
     least_rate: int = 256 << 10
-    answers_half_closed: bool = True
 
 
 class HttpServer:
@@ -69,7 +67,6 @@ class HttpServer:
         # Ordered by last use, so that the first idle one is the one to close.
         self._connections: dict[Connection, None] = {}
         self.head_bytes = self.limits.head_bytes
-        self.answers_half_closed = self.limits.answers_half_closed
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         self._held = 0
         self._sizes: dict[Connection, int] = {}

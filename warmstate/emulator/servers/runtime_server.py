@@ -30,16 +30,8 @@ __all__ = ["RuntimeServer"]
 
 ERROR_LIMIT: Final = 6_291_556
 """Bytes of an error object; what is larger breaks the connection on AWS's emulator."""
-# A frozen client may stop in the middle of a request for hours: this server never gives up on one. A call of next whose
-# client has ended its side is nobody's, and must not be given an event.
-PATIENT: Final = Limits(
-    connections=2048,
-    head_timeout=None,
-    body_timeout=None,
-    idle_timeout=None,
-    held_bytes=None,
-    answers_half_closed=False,
-)
+# A frozen client may stop in the middle of a request for hours: this server never gives up on one.
+PATIENT: Final = Limits(connections=2048, head_timeout=None, body_timeout=None, idle_timeout=None, held_bytes=None)
 METADATA: Final = "/2026-01-15/metadata/execution-environment"
 CREDENTIALS: Final = "/2021-04-23/credentials"
 
@@ -50,7 +42,7 @@ class RuntimeServer:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._extensions = ExtensionServer(environment)
-        self._server = HttpServer(self._serve, limits=PATIENT, on_error=self._note_error)
+        self._server = HttpServer(self.serve, limits=PATIENT, on_error=self._note_error)
 
     @property
     def address(self) -> str:
@@ -81,7 +73,8 @@ class RuntimeServer:
         )
         exchange.respond(200, attempt.payload, wire.next_headers(invocation))
 
-    def _serve(self, exchange: Exchange) -> Awaitable[None] | None:
+    def serve(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Answer one call."""
         path = exchange.raw_path
         call = wire.parse_call(exchange.method, path)
         if not isinstance(call, int):
@@ -151,6 +144,7 @@ class RuntimeServer:
             return
         life.lifecycle.push("next")
         life.extensions.closed = True
+        exchange.ends_with_client = True
         life.waiters.append(exchange)
         environment.hand_over()
         environment.waits.changed()
