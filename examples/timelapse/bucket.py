@@ -41,6 +41,9 @@ class Copy(NamedTuple):
 class Bucket(Protocol):
     """The operations; `match=None` writes unconditionally."""
 
+    requests: int
+    bytes_moved: int
+
     def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
         """Gives the object's bytes from `start` to before `end`, and its etag. Raises Missing."""
         ...
@@ -69,8 +72,26 @@ class Bucket(Protocol):
         """Lets connections go."""
         ...
 
+    def read_meter(self) -> tuple[int, int]:
+        """Gives the requests, and the bytes moved in both directions, since the last reading."""
+        ...
 
-class DirectoryBucket:
+
+class Metered:
+    """Counts for a bucket."""
+
+    requests = bytes_moved = 0
+
+    def read_meter(self) -> tuple[int, int]:
+        counts, self.requests, self.bytes_moved = (self.requests, self.bytes_moved), 0, 0
+        return counts
+
+    def _count(self, moved: int = 0, requests: int = 1) -> None:
+        self.requests += requests
+        self.bytes_moved += moved
+
+
+class DirectoryBucket(Metered):
     """A bucket in a directory: writes are atomic, conditions hold between processes, `kill -9` leaves nothing half done."""
 
     def __init__(self, root: str | Path) -> None:
@@ -81,42 +102,37 @@ class DirectoryBucket:
         return f"<DirectoryBucket {self._root}>"
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
-        try:
-            data = self._path(key).read_bytes()
-        except OSError as error:  # not there, a directory, or a name too long to be there
-            raise Missing(key) from error
+        self._count()
+        data = self._read(key)
+        self._count(len(data[start:end]), 0)
         return data[start:end], _etag(data)
 
     def etag(self, key: str) -> str:
+        self._count()
         try:
-            return self.get(key)[1]
+            return _etag(self._read(key))
         except Missing:
             return ABSENT
 
     def put(self, key: str, data: bytes, *, match: str | None) -> str:
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._root / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
-        with self._locked():
-            if match is not None and self.etag(key) not in {match, _etag(data)}:
-                raise Conflict(key)
-            draft.write_bytes(data)
-            draft.replace(path)
-        return _etag(data)
+        self._count(len(data))
+        return self._write(key, data, match)
 
     def compose(self, key: str, pieces: Sequence[bytes | Copy], *, match: str) -> str:
+        self._count(sum(len(piece) for piece in pieces if isinstance(piece, bytes)), len(pieces) + 2)
         data = bytearray()
         for piece in pieces:
             if isinstance(piece, Copy):
-                copied, etag = self.get(piece.key, piece.start, piece.end)
-                if etag != piece.etag:
+                source = self._read(piece.key)
+                if _etag(source) != piece.etag:
                     raise Conflict(piece.key)
-                data += copied
+                data += source[piece.start : piece.end]
             else:
                 data += piece
-        return self.put(key, bytes(data), match=match)
+        return self._write(key, bytes(data), match)
 
     def list(self, prefix: str, after: str, limit: int) -> list[str]:
+        self._count()
         folder = prefix.rpartition("/")[0]
         found: list[str] = []
         for where, _, names in os.walk(self._root / folder):
@@ -126,6 +142,24 @@ class DirectoryBucket:
 
     def close(self) -> None:
         pass
+
+    def _read(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except OSError as error:  # not there, a directory, or a name too long to be there
+            raise Missing(key) from error
+
+    def _write(self, key: str, data: bytes, match: str | None) -> str:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._root / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
+        with self._locked():
+            there = _etag(path.read_bytes()) if path.exists() else ABSENT
+            if match is not None and there not in {match, _etag(data)}:
+                raise Conflict(key)
+            draft.write_bytes(data)
+            draft.replace(path)
+        return _etag(data)
 
     def _path(self, key: str) -> Path:
         if not key or any(part in {"", ".", ".."} for part in key.split("/")) or "\0" in key:
@@ -139,57 +173,14 @@ class DirectoryBucket:
             yield
 
 
-class Metered:
-    """A bucket that counts `requests` and the `bytes_moved` in both directions."""
-
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
-        self.requests = self.bytes_moved = 0
-
-    def __repr__(self) -> str:
-        return f"<Metered {self._bucket!r}: {self.requests} requests, {self.bytes_moved} bytes>"
-
-    def read_meter(self) -> tuple[int, int]:
-        """Gives the requests and bytes since the last reading."""
-        counts, self.requests, self.bytes_moved = (self.requests, self.bytes_moved), 0, 0
-        return counts
-
-    def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
-        self.requests += 1
-        data, etag = self._bucket.get(key, start, end)
-        self.bytes_moved += len(data)
-        return data, etag
-
-    def etag(self, key: str) -> str:
-        self.requests += 1
-        return self._bucket.etag(key)
-
-    def put(self, key: str, data: bytes, *, match: str | None) -> str:
-        self.requests += 1
-        self.bytes_moved += len(data)
-        return self._bucket.put(key, data, match=match)
-
-    def compose(self, key: str, pieces: Sequence[bytes | Copy], *, match: str) -> str:
-        self.requests += len(pieces) + 2
-        self.bytes_moved += sum(len(piece) for piece in pieces if isinstance(piece, bytes))
-        return self._bucket.compose(key, pieces, match=match)
-
-    def list(self, prefix: str, after: str, limit: int) -> list[str]:
-        self.requests += 1
-        return self._bucket.list(prefix, after, limit)
-
-    def close(self) -> None:
-        self._bucket.close()
-
-
-def open_bucket(url: str) -> Metered:
+def open_bucket(url: str) -> Bucket:
     """Opens `s3://name/prefix`, or a directory given by its path."""
     if not url.startswith("s3://"):
-        return Metered(DirectoryBucket(url))
+        return DirectoryBucket(url)
     from .s3 import S3Bucket  # boto3 takes half a second to import, so only where it is used
 
     name, _, prefix = url.removeprefix("s3://").partition("/")
-    return Metered(S3Bucket(name, prefix))
+    return S3Bucket(name, prefix)
 
 
 def _etag(data: bytes) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, Thaw, resource, state, tail
 
-from .bucket import Conflict, Metered, open_bucket
+from .bucket import Conflict, open_bucket
 from .options import Options
 from .publish import Publisher
 from .triggers import PHOTOS, understand
@@ -22,6 +22,7 @@ from .video import Video
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .bucket import Bucket
     from .photo import Photo
 
 OPTIONS = Options.from_environment(os.environ)
@@ -40,13 +41,13 @@ class Timelapse(StatefulHandler):
     )
 
     @resource(check_after=10, max_age=3600)
-    def bucket(self) -> Iterator[Metered]:
+    def bucket(self) -> Iterator[Bucket]:
         bucket = open_bucket(OPTIONS.bucket)
         yield bucket
         bucket.close()
 
     @bucket.check
-    def bucket_answers(self, bucket: Metered) -> None:
+    def bucket_answers(self, bucket: Bucket) -> None:
         bucket.list(PHOTOS, "", 1)
 
     @property

@@ -71,7 +71,7 @@ class Video:
         """Reads the manifest, and forgets what was encoded on top of an earlier one."""
         try:
             text, self.etag = bucket.get(manifests.KEY)
-            self.manifest = manifests.from_text(text.decode())
+            self.manifest = manifests.from_text(text.decode(errors="replace"))
         except Missing:
             self.manifest, self.etag = (
                 Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop),

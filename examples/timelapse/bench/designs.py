@@ -32,7 +32,7 @@ from ..studio.verify import join_live
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..bucket import Metered
+    from ..bucket import Bucket
     from ..options import Options
     from .video import Footage
 
@@ -48,7 +48,7 @@ class Design(Protocol):
     name: str
     batch: int
 
-    def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
+    def prepare(self, bucket: Bucket, footage: Footage, frames: int, key_before: str) -> None:
         """Makes the bucket hold what this design would have made of `frames` photos."""
         ...
 
@@ -74,7 +74,7 @@ class _Stateless:
     def __init__(self, options: Options) -> None:
         self._options = options
 
-    def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
+    def prepare(self, bucket: Bucket, footage: Footage, frames: int, key_before: str) -> None:
         self._bucket, self._frames = bucket, frames
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Classic(_Stateless):
         self._ffmpeg = ffmpeg
         self._name, _, self._prefix = url.removeprefix("s3://").partition("/")
 
-    def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
+    def prepare(self, bucket: Bucket, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(bucket, footage, frames, key_before)
         bucket.put("classic.mp4", footage.file(frames), match=None)
         self._s3 = boto3.client("s3")
@@ -143,7 +143,7 @@ class WholeVideo(_Stateless):
 
     name = "whole video, joined in memory"
 
-    def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
+    def prepare(self, bucket: Bucket, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(bucket, footage, frames, key_before)
         bucket.put(
             "joined.mp4",
@@ -166,7 +166,7 @@ class _OnPlaylist(_Stateless):
 
     chunk: int
 
-    def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
+    def prepare(self, bucket: Bucket, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(bucket, footage, frames, key_before)
         footage.plant(bucket, frames, key_before, self.chunk)
 
@@ -216,7 +216,7 @@ class OpenGroup(_OnPlaylist):
         self.chunk = options.gop
         self._places = itertools.cycle(round(options.gop * (place + 0.5) / PLACES) for place in range(PLACES))
 
-    def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
+    def prepare(self, bucket: Bucket, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(bucket, footage, frames, key_before)
         self._earlier = [f"frames/earlier-{number}.jpg" for number in range(self.chunk)]
         for number, key in enumerate(self._earlier):
@@ -246,7 +246,7 @@ class Warm(_OnPlaylist):
         self.name = f"warm, flushed every {flush_every}"
         self._flush_every, self._url, self.chunk = flush_every, url, options.gop
 
-    def prepare(self, bucket: Metered, footage: Footage, frames: int, key_before: str) -> None:
+    def prepare(self, bucket: Bucket, footage: Footage, frames: int, key_before: str) -> None:
         super().prepare(
             bucket, footage, frames // self.chunk * self.chunk, key_before
         )  # so that all lengths flush alike

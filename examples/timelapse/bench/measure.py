@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .. import mp4
-from ..bucket import Metered
 from ..encoder import Encoder
 from ..photo import Photo, PhotoDecoder
 from ..s3 import S3Bucket
@@ -49,8 +48,7 @@ def measure(
 ) -> Cost:
     """Appends `count` photos to a video of `frames`, after `warm_up` others that are not counted."""
     prefix = os.urandom(6).hex()
-    store = S3Bucket("bench", prefix, endpoint_url=url)
-    bucket = Metered(store)
+    camera, bucket = (S3Bucket("bench", prefix, endpoint_url=url) for _ in range(2))
     design = make(f"s3://bench/{prefix}")
     clock = (key_of(DAY + datetime.timedelta(seconds=second)) for second in itertools.count())
     try:
@@ -61,7 +59,7 @@ def measure(
             batch = keys[start : start + design.batch]
             jpegs = [footage.photos[number % len(footage.photos)] for number in range(start, start + len(batch))]
             for key, jpeg in zip(batch, jpegs, strict=True):
-                store.put(key, jpeg, match=None)
+                camera.put(key, jpeg, match=None)
             if start == warm_up:
                 bucket.read_meter()
                 took = size = 0.0
@@ -74,6 +72,7 @@ def measure(
     finally:
         design.close()
         bucket.close()
+        camera.close()
 
 
 def median(costs: Sequence[Cost]) -> Cost:

@@ -18,7 +18,7 @@ from examples.timelapse.bench.designs import (
 )
 from examples.timelapse.bench.measure import bytes_per_frame
 from examples.timelapse.bench.video import Footage
-from examples.timelapse.bucket import DirectoryBucket, Metered
+from examples.timelapse.bucket import DirectoryBucket
 from examples.timelapse.studio.camera import key_of
 from examples.timelapse.studio.verify import examine
 
@@ -43,7 +43,7 @@ def extend(tmp_path, photos, monkeypatch):
         keys = [key_of(NOON + datetime.timedelta(seconds=second)) for second in range(count + 1)]
         for number, key in enumerate(keys[1:]):
             store.put(key, photos[number], match=None)
-        design.prepare(Metered(store), Footage(OPTIONS, photos), BEFORE, keys[0])
+        design.prepare(store, Footage(OPTIONS, photos), BEFORE, keys[0])
         for start in range(1, count + 1, design.batch):
             design.append(keys[start : start + design.batch])
         found = examine(design.video())

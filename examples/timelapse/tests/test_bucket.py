@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from examples.timelapse.bucket import ABSENT, Conflict, Copy, DirectoryBucket, Metered, Missing, open_bucket
+from examples.timelapse.bucket import ABSENT, Conflict, Copy, DirectoryBucket, Missing, open_bucket
 
 BIG = 5 << 20
 
@@ -194,19 +194,34 @@ def test_directory_keeps_conditions_between_processes(tmp_path):
     assert sum(wins) == int(DirectoryBucket(tmp_path).get("n")[0].split()[0])
 
 
-def test_meter_counts_requests_and_bytes(tmp_path):
+def test_meter_counts_requests_and_bytes(bucket):
     """What moved in either direction is counted, and what a store copies by itself is not."""
-    bucket = Metered(DirectoryBucket(tmp_path))
-    etag = bucket.put("a", b"12345", match=None)
+    head = bytes(5 << 20)
+    etag = bucket.put("a", head, match=None)
     bucket.get("a", 0, 3)
     bucket.etag("a")
     bucket.list("", "", 10)
-    bucket.compose("b", [b"12", Copy("a", 0, 5, etag)], match=ABSENT)
+    bucket.compose("b", [head, Copy("a", 0, 5, etag)], match=ABSENT)
 
-    assert (5 + 3 + 2, 1 + 1 + 1 + 1 + 4) == (bucket.bytes_moved, bucket.requests)
+    assert (1 + 1 + 1 + 1 + 4, 2 * len(head) + 3) == bucket.read_meter()
+    assert (0, 0) == bucket.read_meter()
+
+
+@pytest.mark.parametrize("there", [b"#EXTM3U", b"\x1f\x8b no gzip", b""])
+def test_playlist_is_packed_on_its_way(bucket, there):
+    """A playlist comes back as it was, whoever put it there; on its way to S3 its lines take a third of their bytes."""
+    text = b"".join(b"#EXTINF:2.4,498211\nseg/%08d-5be1a3f0c2d4.m4s\n" % n for n in range(1440))
+    etag = bucket.put("video/live.m3u8", text, match=None)
+    _, moved = bucket.read_meter()
+
+    assert (text, etag) == bucket.get("video/live.m3u8")
+    assert len(text) == moved or moved < len(text) / 3
+    if hasattr(bucket, "_client"):
+        bucket._client.put_object(**bucket._at("video/live.m3u8"), Body=there)
+        assert there == bucket.get("video/live.m3u8")[0]
 
 
 def test_url_chooses_the_bucket(tmp_path, aws):
     """A path opens a directory; s3:// opens S3 with the rest as prefix."""
-    assert f"<Metered <DirectoryBucket {tmp_path}>: 0 requests, 0 bytes>" == repr(open_bucket(str(tmp_path)))
+    assert f"<DirectoryBucket {tmp_path}>" == repr(open_bucket(str(tmp_path)))
     assert "S3Bucket s3://name/some/prefix/" in repr(open_bucket("s3://name/some/prefix"))

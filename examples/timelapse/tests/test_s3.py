@@ -55,6 +55,10 @@ def test_server_finds_other_ports_when_one_is_taken(tmp_path, aws, monkeypatch):
     assert 2 == len(choices)
 
 
+FAULTS = {"request": {"request", "busy"}, "answer": {"answer", "half"}}
+BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
 class Cutter:
     """A road to a server on which the answer to a request can get lost, or the request itself."""
 
@@ -63,7 +67,10 @@ class Cutter:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.lose: str | None = None
-        """"answer" or "request": what the next connection that is used loses."""
+        """
+        What the next connection that is used loses: the "answer" or the "request", "half" of an answer, or its place, as the
+        server is "busy" and says so.
+        """
         self._prompt, self._lock = math.inf, threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -88,8 +95,9 @@ class Cutter:
                         return
                     if not data:
                         return
-                    if self.lose == way:
-                        self.lose = None
+                    if self.lose in FAULTS[way]:
+                        fault, self.lose = self.lose, None
+                        client.sendall({"half": data[: len(data) // 2], "busy": BUSY}.get(fault, b""))
                         return
                     if way == "answer" and self._is_slow():
                         time.sleep(5.0)
@@ -181,9 +189,9 @@ class TestLostAnswers:
             second = distant.compose("m", pieces, match=first)
             assert (b"".join(pieces), second) == distant.get("m")
 
-    @pytest.mark.parametrize("way", ["answer", "request"])
+    @pytest.mark.parametrize("way", ["answer", "request", "half", "busy"])
     def test_a_video_made_over_a_bad_line_is_whole(self, distant, cutter, photos, way):
-        """Every few requests something is lost, and the video has each photo once."""
+        """Every few requests something is lost or refused for now, and the video has each photo once."""
         for number in range(40):
             distant.put(key(number), photos[number], match=None)
         editor = Editor(distant, make_options(flush_every=5))
