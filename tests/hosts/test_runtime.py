@@ -416,6 +416,74 @@ def handler(event, context):
 """
 
 
+BIG = """
+from warmstate import StatefulHandler
+class Handler(StatefulHandler):
+    def handle(self, event, context): return "x" * event.get("size", 1)
+    def before_shutdown(self, shutdown): print("before_shutdown", shutdown.interrupted, flush=True)
+"""
+
+
+class TestAPlatformThatStopsReading:
+    """The sockets hold less than these answers, so a send is held up in the middle."""
+
+    @pytest.fixture
+    def deaf(self, api):
+        """Makes the platform stop reading at the next answer, for good."""
+        read = api._body
+        began = []
+
+        def stop_reading(lines, headers):
+            if int(headers.get("content-length", 0)) < 1_000_000 and "transfer-encoding" not in headers:
+                return read(lines, headers)
+            began.append(headers)
+            time.sleep(PATIENCE * 2)
+            raise OSError
+
+        api._body = stop_reading
+        return began
+
+    def test_the_deadline_ends_it(self, api, start, deaf):
+        """The answer is lost, as the log says, and the next event is served by the same process."""
+        runtime = start(BIG, "app.Handler")
+        api.ask("1")
+        api.send("2", {"size": 6_000_000}, seconds=2.0)
+        wait_for(lambda: deaf)
+
+        assert b'"x"' == api.ask("3").body
+        wait_for(lambda: "time is up" in runtime.output)
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize("transport", ["native", "requests"])
+    def test_seconds_without_a_byte_end_it(self, api, start, deaf, transport):
+        """Long before its deadline."""
+        start(BIG, "app.Handler", WARMSTATE_TRANSPORT=transport)
+        api.send("1", {"size": 6_000_000}, seconds=900)
+        wait_for(lambda: deaf)
+
+        assert b'"x"' == api.ask("2").body
+
+    def test_sigterm_is_served_in_the_middle(self, api, start, deaf):
+        """The handler is over, so the hook runs, and the process ends in order."""
+        runtime = start(BIG, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET="9")
+        api.ask("1")
+        api.send("2", {"size": 6_000_000}, seconds=900)
+        wait_for(lambda: deaf)
+        runtime.signal(signal.SIGTERM)
+
+        assert 0 == runtime.ended()
+        assert "before_shutdown False" in runtime.output
+
+    def test_a_stream_ends_with_its_deadline(self, api, start, deaf):
+        """However slow a client may be, the generator's finally block runs before the platform ends everything."""
+        runtime = start(STREAM)
+        api.send("1", {"chunks": 100, "size": 1_000_000}, seconds=3.0)
+        wait_for(lambda: deaf)
+        wait_for(lambda: "finally" in runtime.output)
+
+        wait_for(lambda: "cut off" in runtime.output)
+
+
 class TestStreams:
     def test_chunks_arrive(self, api, start):
         """What the generator yields is the body, under the headers of a stream."""

@@ -11,7 +11,8 @@ import pytest
 
 from tests.hosts.scripted import http, wait_for
 from warmstate.errors import ConfigurationError, TransportError
-from warmstate.hosts.transport import NativeTransport, parse_address
+from warmstate.hosts.connection import parse_address
+from warmstate.hosts.transport import NativeTransport
 from warmstate.hosts.transport_requests import RequestsTransport
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Invocation, Success, next_request, response_request
 

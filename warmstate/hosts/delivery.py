@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from warmstate.hosts.logs import Log
     from warmstate.hosts.transport import NativeTransport
     from warmstate.instance import Answer
+    from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.notices import Notices
     from warmstate.wire.runtime_api import Invocation, Request
 
 __all__ = ["Delivery"]
 
 _MOST_UNANSWERABLE = 3
+_CLOSING_MS = 250
+"""So long before its deadline a stalled answer is given up, while the `finally` blocks of a stream still have time."""
+_GRACE = 1.0
+"""Seconds that the platform has for reading or confirming an answer that is late already."""
 
 
 class Delivery:
@@ -39,9 +44,23 @@ class Delivery:
         notices: Receives what the platform refuses.
         leave: Ends the process with an exit code; does not return.
         timeout: Seconds until the deadline of an event that came without one.
+        clock: Tells whether a deadline has passed.
+        ending: Whether SIGTERM came, and nobody may be waited for any more.
     """
 
-    __slots__ = ("_accepted", "_leave", "_log", "_notices", "_open", "_timeout", "_transport", "_unanswerable")
+    __slots__ = (
+        "_accepted",
+        "_clock",
+        "_deadline_ms",
+        "_ending",
+        "_leave",
+        "_log",
+        "_notices",
+        "_open",
+        "_timeout",
+        "_transport",
+        "_unanswerable",
+    )
 
     def __init__(
         self,
@@ -51,12 +70,18 @@ class Delivery:
         *,
         leave: Callable[[int], object],
         timeout: float,
+        clock: Clock,
+        ending: Callable[[], bool],
     ) -> None:
         self._transport = transport
         self._log = log
         self._notices = notices
         self._leave = leave
         self._timeout = timeout
+        self._clock = clock
+        self._ending = ending
+        self._deadline_ms = 0
+        transport.is_over = self._is_over
         self._unanswerable = 0
         self._accepted: bool | None = False  # None while the platform's word is outstanding
         self._open: Invocation | None = None  # taken, and nothing of its answer was sent
@@ -82,6 +107,7 @@ class Delivery:
             return None
         self._unanswerable = 0
         self._open = invocation
+        self._deadline_ms = invocation.deadline_ms
         return invocation
 
     def answer(self, invocation: Invocation, answer: Answer) -> bool:
@@ -119,6 +145,11 @@ class Delivery:
         if invocation is not None:
             self._submit(error_request(invocation, failure_from(error, request_id=invocation.request_id)))
         self.accepted()
+
+    def _is_over(self, stalled: float) -> bool:
+        """Whether the platform, which neither reads nor answers, has been waited for long enough."""
+        late = self._clock.wall() * 1000.0 >= self._deadline_ms - _CLOSING_MS
+        return self._ending() or (late and stalled >= _GRACE)
 
     def _submit(self, request: Request) -> None:
         self._open = None

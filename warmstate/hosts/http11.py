@@ -30,6 +30,7 @@ from warmstate.wire.runtime_api import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
     from typing import TypeAlias
 
     _LastHead: TypeAlias = tuple[list[str], list[tuple[str, int, str]], dict[str, str], int, int]
@@ -43,6 +44,7 @@ __all__ = [
     "HeadReader",
     "Reply",
     "body_length",
+    "never",
     "one_more_beat",
     "parse_head",
     "read_chunks",
@@ -206,16 +208,25 @@ class HeadReader:
         return status, headers, length
 
 
-def one_more_beat(stalled: float, beat: float) -> float:
+def never(_: float) -> bool:
+    """No stall is too long but `MOST_STALL`."""
+    return False
+
+
+def one_more_beat(
+    stalled: float, beat: float, is_over: Callable[[float], bool] = never, most: float = MOST_STALL
+) -> float:
     """
-    The seconds for which no byte came where bytes are due, after one more beat.
+    The seconds for which no byte went where bytes are due, after one more beat.
 
     Raises:
-        TransportError: that is too long.
+        TransportError: that is more than `most`, or too long for `is_over`.
     """
     stalled += beat
-    if stalled > MOST_STALL:
-        raise TransportError(f"The Runtime API sent nothing for {MOST_STALL:.0f} s in the middle of an answer.")
+    if stalled > most:
+        raise TransportError(f"The Runtime API neither read nor sent anything for {most:.0f} s.")
+    if is_over(stalled):
+        raise TransportError("The Runtime API neither reads nor sends anything, and time is up.")
     return stalled
 
 

@@ -283,7 +283,15 @@ class _Process:
             self._reinstall()
 
     def _deliver(self, transport: NativeTransport) -> Delivery:
-        return Delivery(transport, self._log, self._notices, leave=self._leave, timeout=self._environment.timeout)
+        return Delivery(
+            transport,
+            self._log,
+            self._notices,
+            leave=self._leave,
+            timeout=self._environment.timeout,
+            clock=self._clock,
+            ending=lambda: bool(self._watcher.terminated),
+        )
 
     def _serve_many(self, slots: int) -> NoReturn:
         from warmstate.hosts.managed import ManagedHost

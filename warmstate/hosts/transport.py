@@ -4,23 +4,26 @@ The native client of the Runtime API: one kept connection, as few steps per invo
 1. `next` has no timeout and is not retried, except once when a kept connection turns out closed before any byte came.
 2. The receive timeout is only a beat: it wakes the waiting thread at 8 Hz so that a freeze can be told from idling.
 3. Before a POST the connection is peeked at for its end, since a POST whose bytes were sent is never sent again.
-4. Answers are read strictly, see `http11`; what is ambiguous is a `TransportError` and costs the connection.
+4. A peer that stops reading, or answering, is given up after seconds, or as soon as `is_over` says that time is up.
+5. Answers are read strictly, see `http11`; what is ambiguous is a `TransportError` and costs the connection.
 """
 
 from __future__ import annotations
 
 import _socket
 import select
-import sys
 
-from warmstate.errors import ConfigurationError, TransportError
+from warmstate.errors import TransportError
+from warmstate.hosts.connection import connect_to, parse_address, send_all, timeval
 from warmstate.hosts.descriptors import Reserve, end_own, is_for_want_of_one, leads_to
 from warmstate.hosts.http11 import (
     CHUNKED,
     MOST_HEAD,
+    MOST_STALL,
     RECEIVE,
     HeadReader,
     Reply,
+    never,
     one_more_beat,
     read_chunks,
     read_exactly,
@@ -35,32 +38,13 @@ if TYPE_CHECKING:
 
     from warmstate.lifecycle.environment import Environment
 
-__all__ = ["NativeTransport", "parse_address", "transport_for"]
+__all__ = ["NativeTransport", "transport_for"]
 
 _USER_AGENT = "warmstate/0.1"
 
 
-def parse_address(runtime_api: str) -> tuple[str, int, str]:
-    """
-    Host, port and path prefix of `AWS_LAMBDA_RUNTIME_API`; cargo-lambda's server has a path in it.
-
-    Raises:
-        ConfigurationError: the text is no `host:port` or `host:port/path`.
-    """
-    text = runtime_api.removeprefix("http://").rstrip("/")
-    authority, slash, path = text.partition("/")
-    host, colon, port = authority.rpartition(":")
-    if not colon:
-        host, port = authority, "80"
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise ConfigurationError(
-            f"AWS_LAMBDA_RUNTIME_API is {runtime_api!r}; it must be host:port, as the platform sets it for a runtime."
-        )
-    return host, int(port), slash + path
-
-
 _MOST_INTERIM = 16
+_FOR_EVER = float("inf")
 
 
 class NativeTransport:
@@ -94,6 +78,7 @@ class NativeTransport:
         "_seconds",
         "_socket",
         "_suffix",
+        "is_over",
     )
 
     def __init__(self, runtime_api: str, *, beat: float = BEAT, reserve: Reserve | None = None) -> None:
@@ -101,7 +86,7 @@ class NativeTransport:
         self._reserve = Reserve() if reserve is None else reserve
         self._seconds = beat
         self._host, self._port, self._prefix = parse_address(runtime_api)
-        self._beat = _timeval(beat)
+        self._beat = timeval(beat)
         self._socket: _socket.socket | None = None
         self._identity: tuple[int, int] | None = None
         self._owed = False  # a reply to what was submitted
@@ -116,6 +101,8 @@ class NativeTransport:
         self._known: bytes = b""
         self._known_reply = Reply(202, {}, b"")
         self._poll = select.poll()
+        self.is_over: Callable[[float], bool] = never
+        """Asked while the peer neither reads nor answers: whether waiting for that many seconds is enough now."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} to {self._host}:{self._port}{', connected' if self._socket else ''}>"
@@ -140,7 +127,7 @@ class NativeTransport:
         while True:
             connection = self._connected()
             try:
-                connection.sendall(head)
+                self._put(connection, head)
                 return self._read(connection, on_beat, patient=True)
             except (OSError, _ClosedBeforeReply) as error:
                 self.close()
@@ -174,17 +161,22 @@ class NativeTransport:
         self._owed = True
         try:
             if len(body) <= RECEIVE:
-                connection.sendall(head + body)
+                self._put(connection, head + body)
             else:
-                connection.sendall(head)
-                connection.sendall(body)
+                self._put(connection, head)
+                self._put(connection, body)
+        except TransportError:  # it takes no more
+            self.close()
+            raise
         except OSError as error:
             # A server may refuse a large body before it has read it all: its answer is then there to be read.
             self._broken = error
 
     def separate(self) -> NativeTransport:
         """Another transport to the same Runtime API, with a connection of its own."""
-        return NativeTransport(self._runtime_api, beat=self._seconds, reserve=self._reserve)
+        other = NativeTransport(self._runtime_api, beat=self._seconds, reserve=self._reserve)
+        other.is_over = self.is_over
+        return other
 
     def send_unread(self, request: Request) -> int:
         """
@@ -195,7 +187,7 @@ class NativeTransport:
         """
         connection = self._peeked()
         try:
-            connection.sendall(self._head(request) + b"\r\n")
+            self._put(connection, self._head(request) + b"\r\n")
         except OSError as error:
             self.close()
             raise _as_transport_error(error) from error
@@ -209,7 +201,7 @@ class NativeTransport:
             TransportError: the connection broke.
         """
         try:
-            self._connected().sendall(data)
+            self._put(self._connected(), data, most=_FOR_EVER)  # a slow client slows a stream
         except OSError as error:
             raise _as_transport_error(error) from error
 
@@ -265,15 +257,23 @@ class NativeTransport:
             self._headers = headers  # most answers come with the same ones
         return f"{request.method} {self._prefix}{request.path}{self._suffix}{self._lines}".encode()
 
+    def _put(self, connection: _socket.socket, data: bytes, *, most: float = MOST_STALL) -> None:
+        try:
+            sent = connection.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            send_all(connection, data, sent, self._seconds, self.is_over, most=most)
+
     def _connected(self) -> _socket.socket:
         if self._socket is None:
             try:
-                connection = self._connect()
+                connection = connect_to(self._host, self._port, self._beat)
             except TransportError as error:
                 if not is_for_want_of_one(error.__cause__):
                     raise
                 with self._reserve:
-                    connection = self._connect()
+                    connection = connect_to(self._host, self._port, self._beat)
             self._identity = leads_to(connection.fileno())  # first: without it nobody could close what follows
             self._socket = connection
             self._poll = select.poll()
@@ -292,32 +292,6 @@ class NativeTransport:
             return connection  # silent and open, as it should be
         self.close()  # ended, or the peer said something unasked: neither can carry an answer
         return self._connected()
-
-    def _connect(self) -> _socket.socket:
-        try:
-            # As bytes: for text Python imports its IDNA codec, and re with it.
-            found = _socket.getaddrinfo(self._host.encode(), self._port, 0, _socket.SOCK_STREAM)
-        except OSError as error:
-            raise TransportError(f"The Runtime API's host {self._host!r} is not known: {error}") from error
-        problem: OSError | None = None
-        for family, kind, protocol, _, address in found:
-            try:
-                # SOCK_CLOEXEC: a child that the handler starts must not hold the runtime's connection open.
-                connection = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, protocol)
-            except OSError as error:
-                problem = error
-                continue
-            try:
-                connection.setblocking(True)  # whatever default timeout the user's code has set
-                connection.connect(address)
-                connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-                connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._beat)
-            except OSError as error:
-                connection.close()
-                problem = error
-            else:
-                return connection
-        raise TransportError(f"The Runtime API at {self._host}:{self._port} cannot be reached: {problem}") from problem
 
     def _read(
         self,
@@ -345,7 +319,7 @@ class NativeTransport:
                     if on_beat is not None:
                         on_beat()
                 else:
-                    stalled = one_more_beat(stalled, self._seconds)
+                    stalled = one_more_beat(stalled, self._seconds, self.is_over)
                 continue
             if not piece:
                 if data:
@@ -398,12 +372,6 @@ def transport_for(environment: Environment, *, reserve: Reserve, beat: float = B
 
         return RequestsTransport(environment.runtime_api, beat=beat, reserve=reserve)
     return NativeTransport(environment.runtime_api, beat=beat, reserve=reserve)
-
-
-def _timeval(seconds: float) -> bytes:
-    """The kernel's `struct timeval`, two longs; importing `_struct` for it takes longer than all that is sent before an event."""
-    size = sys.maxsize.bit_length() // 8 + 1
-    return b"".join(part.to_bytes(size, sys.byteorder) for part in (int(seconds), int(seconds % 1 * 1_000_000)))
 
 
 class _ClosedBeforeReply(Exception):

@@ -22,6 +22,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util import Retry
 
 from warmstate.errors import TransportError
+from warmstate.hosts.connection import timeval
 from warmstate.hosts.descriptors import Reserve, is_for_want_of_one, leads_to
 from warmstate.hosts.http11 import MOST_STALL, Reply, body_length
 from warmstate.hosts.transport import NativeTransport
@@ -219,6 +220,8 @@ class _Adapter(HTTPAdapter):
                         raise
                     with reserve:
                         super().connect()
+                # Its timeouts are for connecting and for reading: without this a peer that stops reading stops us.
+                self.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, timeval(MOST_STALL / 2))
 
             def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
                 wait(self)
