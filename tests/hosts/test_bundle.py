@@ -90,7 +90,7 @@ def test_another_folder(package, tmp_path):
     bundled = look(moved)
 
     assert len(bundled["from bundle"]) > 30
-    assert str(moved / "hosts/transport.py") == bundled["trace"][0][0]
+    assert str(moved / "hosts/connection.py") == bundled["trace"][0][0]
     assert "raise ConfigurationError(" == bundled["trace"][0][2]
 
 

@@ -285,12 +285,13 @@ class TestProcess:
 
     def test_a_signal_handler_that_raises_again_while_that_is_told(self, api, start):
         """Alarms in the middle of what the runtime does about the last alarm: the process outlives them all."""
-        start(
+        runtime = start(
             "import os, signal\n"
             "left = 0\n"
             "def bang(*_):\n"
             "    global left; left -= 1\n"
-            "    if left <= 0: signal.setitimer(signal.ITIMER_REAL, 0)\n"
+            "    if left < 0: return\n"
+            "    if left == 0: signal.setitimer(signal.ITIMER_REAL, 0); os.write(1, b'over')\n"
             "    raise KeyboardInterrupt if left % 2 else ValueError('bang')\n"
             "signal.signal(signal.SIGALRM, bang)\n"
             "def handler(event, context):\n"
@@ -301,8 +302,7 @@ class TestProcess:
         pid = api.ask("first", 0).json[0]
         for number in range(5):
             api.send(f"storm-{number}", 100)
-            wait_for(api.events.empty)
-            time.sleep(0.1)
+            wait_for(lambda storms=number + 1: storms == runtime.output.count("over"))
         wait_for(lambda: api.waiting)
         api.send("good", 0)
         while (answer := api.answer()).request_id != "good":

@@ -92,9 +92,12 @@ class TestWhileThePlatformReads:
         self.say_when(api, lambda: "after_response" not in runtime.output, status)
         api.ask("1")
         api.wait_until_idle()
+        there = Path(f"/proc/{runtime.pid}/cwd").readlink()
+        runtime.signal(signal.SIGTERM)
+        runtime.ended()
 
         assert (status == 202) == ("after_response in /\n" in runtime.output)
-        assert tmp_path / "task" == Path(f"/proc/{runtime.pid}/cwd").readlink()
+        assert tmp_path / "task" == there
 
 
 class TestStarts:
