@@ -16,6 +16,7 @@ import attrs
 
 from warmstate.cli.output import duration, paint, print_json, size, uses_colour
 from warmstate.cli.problem import EXIT_OK, EXIT_PROBLEM_FOUND
+from warmstate.project import find_handlers
 
 if TYPE_CHECKING:
     import argparse
@@ -39,8 +40,9 @@ class Finding:
 def doctor(options: argparse.Namespace) -> int:
     """Run all checks."""
     findings = list(_machine())
-    if options.handler:
-        findings += _handler(options.handler)
+    handlers = [options.handler] if options.handler else find_handlers(os.getcwd())
+    for name in handlers:
+        findings += _handler(name)
     marks = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "problem": ("✘", "red")}
     coloured = uses_colour(sys.stdout, options.color)
     for finding in findings:
@@ -115,6 +117,9 @@ def _wait_for_state(pid: int, letter: str) -> bool:
 def _handler(name: str) -> Iterator[Finding]:
     """Import the handler in a process of its own, as the runtime would, and time it."""
     module, _, attribute = name.replace(":", ".").replace("/", ".").rpartition(".")
+    if not module:
+        yield Finding("handler", "problem", f"'{name}' names no handler", "write module.Class, for example app.Handler")
+        return
     code = (
         "import importlib, json, sys, time; sys.path.insert(0, ''); begun = time.perf_counter(); "
         "found = getattr(importlib.import_module(sys.argv[1]), sys.argv[2]); "
@@ -134,10 +139,10 @@ def _handler(name: str) -> Iterator[Finding]:
             env={**os.environ, "PYTHONPYCACHEPREFIX": folder},
         )
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit status {done.returncode}"
-        yield Finding(
-            "handler", "problem", f"{name}: {last}", "run it in a Python of this environment and mend the error"
-        )
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        places = [line.strip() for line in lines if line.startswith('  File "') and not line.startswith('  File "<')]
+        where = f" ({places[-1].partition(', in ')[0]})" if places else ""
+        yield Finding("handler", "problem", f"{name}: {lines[-1]}{where}", "mend what the message names")
         return
     milliseconds, is_class, slots, tails = json.loads(done.stdout.splitlines()[-1])
     slow = milliseconds > SLOW_IMPORT_MS

@@ -117,10 +117,24 @@ def _only_handler() -> str:
     found = find_handlers(os.getcwd())
     if len(found) != 1:
         what = "which handler?" if found else "there is no handler in this folder"
-        why = f"found {', '.join(found)}" if found else "no class here has StatefulHandler as its base"
+        why = f"found {', '.join(found)}" if found else _why_none()
         fix = f"warmstate dev {' '.join(found) if found else 'app.Handler'}"
         raise Problem("WS214", what, where=os.getcwd(), why=why, fix=fix, exit=EXIT_USAGE)
     return found[0]
+
+
+def _why_none() -> str:
+    """What is in the way of finding a handler in this folder."""
+    for name in sorted(os.listdir()):
+        if name.endswith(".py"):
+            try:
+                with open(name, "rb") as file:
+                    compile(file.read(), name, "exec", dont_inherit=True)
+            except (SyntaxError, ValueError) as error:
+                return f"{name} does not compile: {error}"
+            except OSError:
+                continue
+    return "no class here has StatefulHandler as its base"
 
 
 def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:

@@ -16,7 +16,7 @@ from warmstate.cli.problem import EXIT_CODES, EXIT_INTERRUPTED, EXIT_UNREACHABLE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 __all__ = ["build_parser", "main"]
 
@@ -37,12 +37,40 @@ class _Version(argparse.Action):
             parser.exit(0, "warmstate, not installed\n")
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Asks for the terminal's width itself: argparse does it with shutil, which loads every archive format there is."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, width=_width(), **options)
+
+
+def _width() -> int:
+    try:
+        return int(os.environ["COLUMNS"]) - 2
+    except (KeyError, ValueError):
+        pass
+    try:
+        return max(40, os.get_terminal_size().columns - 2)
+    except OSError:
+        return 78
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what it cannot parse in the one shape of our errors."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _Formatter, **options})
+
     def error(self, message: str) -> NoReturn:
-        fix = f"{self.prog} --help"
-        raise Problem("WS200", message.partition(": ")[2] or message, where=self.prog, fix=fix, exit=EXIT_USAGE)
+        what, fix = message, f"{self.prog} --help"
+        if "argument VERB: invalid choice" in message:
+            from difflib import get_close_matches
+
+            wrong, *known = message.split("'")[1::2]
+            near = get_close_matches(wrong, known or message.partition("choose from ")[2].strip(")").split(", "), 1)
+            what = f"there is no verb '{wrong}'"
+            fix = f"{self.prog} {near[0]}    or all of them: {fix}" if near else fix
+        raise Problem("WS200", what, where=self.prog, fix=fix, exit=EXIT_USAGE)
 
 
 def _shared(*, before_verb: bool) -> _Parser:
@@ -75,7 +103,6 @@ def build_parser() -> argparse.ArgumentParser:
         parents=[_shared(before_verb=True)],
         description="A local Lambda that really freezes, thaws, resets and ends your function.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-V", "--version", action=_Version, nargs=0, help="show the version and exit")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -280,7 +307,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        options = build_parser().parse_args(given)
+        parser = build_parser()
+        if not given:
+            parser.print_help(sys.stderr)
+            return EXIT_USAGE
+        options = parser.parse_args(given)
     except Problem as problem:
         problem.print(as_json="--json" in given)
         return problem.exit

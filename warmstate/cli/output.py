@@ -32,7 +32,7 @@ def uses_colour(stream: TextIO, choice: str = "auto") -> bool:
         return choice == "always"
     if os.environ.get("NO_COLOR"):
         return False
-    return bool(os.environ.get("CLICOLOR_FORCE")) or stream.isatty()
+    return bool(os.environ.get("CLICOLOR_FORCE")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
 def paint(text: str, colour: str, *, enabled: bool) -> str:
