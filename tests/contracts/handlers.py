@@ -160,6 +160,79 @@ class ThawsAtTheThird(StatefulHandler):
         return [context.start, self.tries]
 
 
+class NeverStarts(StatefulHandler):
+    """Its init fails."""
+
+    def on_init(self, init: Init) -> None:
+        raise RuntimeError("no init")
+
+    def handle(self, event: Event, context: Context) -> object:
+        return event
+
+
+class AsyncDeferring(StatefulHandler):
+    """A batch handler with everything async: its resource, its flush, its hooks."""
+
+    seen: State[int] = state(default=0, survives="reset")
+    rows: Tail[str] = tail(max_items=3, survives="reset")
+
+    @resource(check_after=1)
+    async def line(self) -> AsyncIterator[str]:
+        record("open")
+        yield "line"
+        record("close")
+
+    @line.check
+    async def line_is_up(self, _line: str) -> None:
+        record("renew")
+
+    @rows.flush
+    async def write(self, batch: Sequence[str]) -> None:
+        await asyncio.sleep(0)
+        record(f"flush {' '.join(batch)}")
+
+    async def on_thaw(self, thaw: Thaw) -> None:
+        record("on_thaw")
+
+    async def after_response(self, context: Context) -> None:
+        record("after_response")
+
+    async def handle(self, event: Event, context: Context) -> object:
+        assert await self.line == "line"
+        self.seen += 1
+        for message in event["Records"]:
+            self.rows.append(message["body"], id=message["messageId"])
+        return context.defer(self.rows)
+
+
+class Threaded(StatefulHandler):
+    """Says that it may be called by several threads."""
+
+    concurrency = "threads"
+    count: State[int] = state(default=0)
+
+    def handle(self, event: Event, context: Context) -> list[object]:
+        self.count += 1
+        return [self.count, context.start]
+
+
+class Looped(Threaded):
+    """Says that it may be called by several tasks."""
+
+    concurrency = "async"
+
+    async def handle(self, event: Event, context: Context) -> list[object]:  # type: ignore[override]
+        await asyncio.sleep(0)
+        self.count += 1
+        return [self.count, context.start]
+
+
+async def plain_async(event: Event, context: Context) -> object:
+    """An async function; the stock runtime has none."""
+    await asyncio.sleep(0)
+    return [event, context.start]
+
+
 def plain(event: Event, context: Context) -> list[object]:
     """A handler as the stock runtime has them."""
     return [context.start, context.generation]  # type: ignore[attr-defined]

@@ -9,12 +9,17 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.handlers import (
+    AsyncDeferring,
     AsyncStreaming,
     Everything,
+    Looped,
+    NeverStarts,
     SlowToEnd,
     Streaming,
     ThawsAtTheThird,
+    Threaded,
     plain,
+    plain_async,
 )
 
 pytestmark = pytest.mark.process
@@ -178,6 +183,61 @@ class TestState:
         results = [platform.invoke({}, tenant_id=tenant).json() for tenant in ("a", "b", "a")]
 
         assert [(1, "a"), (1, "b"), (2, "a")] == [(result["committed"], result["tenant"]) for result in results]
+
+
+class TestOddHandlers:
+    """Shapes of handlers that are less common."""
+
+    def test_an_async_batch_handler_defers(self, host, recorded) -> None:
+        """Records that are not durable yet are reported; redelivered after the flush, they are not; nothing is written twice."""
+        platform = host(AsyncDeferring)
+
+        def deliver(*ids):
+            records = [{"messageId": id, "body": id, "eventSource": "aws:sqs"} for id in ids]
+            answer = platform.invoke({"Records": records}).json()
+            return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+        assert ["1", "2"] == deliver("1", "2")
+        platform.kill()
+        assert [] == deliver("1", "2", "3")
+        assert [] == deliver("2")
+        platform.freeze(minutes=20)
+        assert ["4"] == deliver("4")
+        platform.spindown()
+        first = ["open", "after_response"]
+        again = ["open", "flush 1 2 3", "after_response", "after_response"]
+        assert [*first, *again, "renew", "on_thaw", "after_response", "flush 4", "close"] == recorded.take()
+
+    @pytest.mark.parametrize("target", [Threaded, Looped])
+    def test_a_handler_that_allows_several_at_once_is_served_one_by_one(self, host, target) -> None:
+        """Where the platform gives one event at a time, its class of concurrency changes nothing."""
+        platform = host(target)
+        platform.invoke({})
+        platform.freeze(minutes=20)
+
+        assert [[2, "thaw"], [3, "warm"]] == [platform.invoke({}).json() for _ in range(2)]
+
+    def test_an_async_function(self, host) -> None:
+        """Without a class around it."""
+        assert [{"a": 1}, "cold"] == host(plain_async).invoke({"a": 1}).json()
+
+    def test_what_never_starts_is_cold_each_time(self, host) -> None:
+        """No process of it ever waited for an event."""
+        platform = host(NeverStarts)
+        found = [platform.invoke({}) for _ in range(2)]
+
+        assert [("cold", "RuntimeError")] * 2 == [(result.start, result.error_type) for result in found]
+
+    def test_the_last_used_of_several_takes_the_next_event(self, host) -> None:
+        """So that those that nobody needs become old and go."""
+        platform = host(Everything)
+        platform.scale(2)
+        first = platform.invoke({})
+        other = next(one.instance for one in platform.ps() if one.instance != first.instance)
+
+        assert first.instance == platform.invoke({}).instance
+        assert other == platform.invoke({}, instance=other).instance
+        assert other == platform.invoke({}).instance
 
 
 class TestStreams:

@@ -181,6 +181,8 @@ class Environment:
         try:
             if await self._prepare(attempt):
                 await self._deliver(attempt)
+            else:
+                self._next_start = attempt.start  # its init failed: what comes next finds it as this one did
         finally:
             attempt.duration_ms = (self.now() - begun) * 1000
             attempt.max_memory_mb = self.memory.used_mb()

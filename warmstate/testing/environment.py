@@ -56,6 +56,7 @@ class Environment:
         invocations: How many were delivered to it.
         last_shutdown: How the last steps of its latest process went, or None.
         tenant_id: The only tenant it serves.
+        last_used: Counts up; of several that are free the one that was used last takes the next event, as on Lambda.
     """
 
     def __init__(self, instance: str, platform: Platform, *, provisioned: bool) -> None:
@@ -65,6 +66,7 @@ class Environment:
         self.invocations = 0
         self.last_shutdown: ShutdownReport | None = None
         self.tenant_id: str | None = None
+        self.last_used = 0
         self._platform = platform
         self._provisioned = provisioned
         self._told = Told(lambda level, message: platform.timeline.add("says", instance, f"{level}: {message}"))
@@ -160,7 +162,8 @@ class Environment:
         try:
             self.start()
         except BaseException as error:  # noqa: BLE001 - init is the user's code
-            return self._failed(invocation, failure_from(error), None)
+            found = None if self._claim is None else self._claim.start
+            return attrs.evolve(self._failed(invocation, failure_from(error), None), start=found)
         self.thaw()
         process, claimed = self._process, self._claim
         assert process is not None  # just started

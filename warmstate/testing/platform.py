@@ -59,7 +59,7 @@ class Platform(AnyPlatform):
         self.timeline = Timeline(self.clock.wall)
         self._connections = Connections()
         self._environments: list[Environment] = []
-        self._made = 0
+        self._made = self._used = 0
 
     def __repr__(self) -> str:
         name = getattr(self.target, "__name__", repr(self.target))
@@ -223,19 +223,21 @@ class Platform(AnyPlatform):
 
     def _new(self, *, provisioned: bool = False) -> Environment:
         self._made += 1
+        self._used += 1
         environment = Environment(f"i-{self._made}", self, provisioned=provisioned)
+        environment.last_used = self._used
         self._environments.append(environment)
         return environment
 
     def _for_tenant(self, tenant_id: str | None, instance: str | None) -> Environment:
         if instance is not None:
-            return self._one(instance)
-        for environment in self._environments:
-            if environment.tenant_id == tenant_id or not environment.invocations:
-                environment.tenant_id = tenant_id
-                return environment
-        environment = self._new()
-        environment.tenant_id = tenant_id
+            environment = self._one(instance)
+        else:
+            free = [one for one in self._environments if one.tenant_id == tenant_id or not one.invocations]
+            environment = max(free, key=lambda one: one.last_used) if free else self._new()
+            environment.tenant_id = tenant_id
+        self._used += 1
+        environment.last_used = self._used
         return environment
 
     def _each(self, verb: str, instance: str | None, work: Callable[[Environment], None]) -> list[Environment]:
