@@ -59,7 +59,8 @@ class _Parser(argparse.ArgumentParser):
     """Says what it cannot parse in the one shape of our errors."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"formatter_class": _Formatter, **options})
+        options.setdefault("formatter_class", _Formatter)
+        super().__init__(**options)
 
     def error(self, message: str) -> NoReturn:
         what, fix = message, f"{self.prog} --help"
