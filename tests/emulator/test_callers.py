@@ -86,6 +86,8 @@ def test_dry_run_runs_nothing(emulator, make, client):
             "RequestTooLargeException",
         ),
         ({"FunctionName": "plain", "TenantId": "blue"}, "InvalidParameterValueException"),
+        ({"FunctionName": "plain", "ClientContext": "!!"}, "InvalidRequestContentException"),
+        ({"FunctionName": "plain:a", "Qualifier": "b"}, "InvalidParameterValueException"),
     ],
 )
 def test_errors_are_the_services_own(make, client, arguments, code):

@@ -284,6 +284,16 @@ def test_async_failure_is_retried_under_the_same_request_id(emulator, make):
     assert (ended.record["status"], ended.record["attempts"]) == ("failed", 3)
 
 
+def test_an_old_event_is_not_tried_again(emulator, make, monkeypatch):
+    """Six hours after its acceptance an event is given up, though it has tries left; counted over all tries together."""
+    make(retry_delays=(0.01, 3600.0), max_instances=1)
+    begun = emulator.events.last_id
+    monkeypatch.setattr("warmstate.emulator.asynchronous.EVENT_AGE", 5.0)
+    emulator.invoke("plain", {"raise": "again"}, type="Event", request_id="late")
+    ended = emulator.events.wait("warmstate.event", after=begun, requestId="late", timeout=30)
+    assert (ended.record["status"], ended.record["attempts"]) == ("dropped", 2)
+
+
 def test_report_line_is_true(emulator, make):
     """The log's tail has START, the function's lines, END and a REPORT with figures of this machine."""
     make(memory_mb=256)

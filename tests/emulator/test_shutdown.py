@@ -1,5 +1,6 @@
 """The Shutdown phase: who is told, how long each may take, what is left."""
 
+import json
 import sys
 
 import pytest
@@ -24,7 +25,8 @@ def call(method, path, body=None, **headers):
     answer = connection.getresponse()
     return answer, answer.read()
 name = os.path.basename(sys.argv[0])
-answer, body = call("POST", "register", json.dumps({{"events": ["INVOKE", "SHUTDOWN"]}}), **{{"Lambda-Extension-Name": name}})
+answer, body = call("POST", "register", json.dumps({{"events": ["INVOKE", "SHUTDOWN"]}}), **{{
+    "Lambda-Extension-Name": name, "Lambda-Extension-Accept-Feature": "accountId"}})
 print("registered", answer.status, body.decode(), flush=True)
 print("variables", "_HANDLER" in os.environ, "LAMBDA_TASK_ROOT" in os.environ, flush=True)
 identifier = answer.headers["Lambda-Extension-Identifier"]
@@ -94,7 +96,13 @@ def test_external_extension_sees_invocations_and_shutdown(emulator, make, extens
     emulator.spindown(emulator.ps("observed")[0].instance)
 
     lines = [event.record["line"] for event in emulator.events.of("extension")]
-    assert '"functionName": "observed"' in lines[0]
+    told = json.loads(lines[0].removeprefix("registered 200 "))
+    assert told == {
+        "functionName": "observed",
+        "functionVersion": "$LATEST",
+        "handler": "app.Handler",
+        "accountId": "123456789012",
+    }
     assert lines[1] == "variables False False"
     assert '"eventType": "INVOKE"' in lines[2]
     assert answer.request_id in lines[2]
@@ -102,6 +110,16 @@ def test_external_extension_sees_invocations_and_shutdown(emulator, make, extens
     assert '"shutdownReason": "spindown"' in lines[3]
     record = last_shutdown(emulator, "observed")
     assert (record["budgetMs"], record["runtimeBudgetMs"]) == (2000, 300)
+
+
+@pytest.mark.parametrize(("event", "reason"), [({"sleep": 60}, "timeout"), ({"exit": 1}, "failure")])
+def test_an_extension_is_told_why_it_ends(emulator, make, extensions, event, reason):
+    """A timeout, or a failure, in Lambda's words; not in those of AWS's emulator."""
+    make("observed", extensions=extensions, share=[extensions], timeout=3)
+    begun = emulator.events.last_id
+    emulator.invoke("observed", event)
+    lines = [e.record["line"] for e in emulator.events.since(begun) if e.type == "extension"]
+    assert f'"shutdownReason": "{reason}"' in lines[-1]
 
 
 def test_reset_starts_extensions_again(emulator, make, extensions):

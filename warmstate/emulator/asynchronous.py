@@ -26,7 +26,7 @@ QUEUED_MOST: Final = 10_000
 QUEUED_BYTES: Final = 64 << 20
 """Events, and bytes of them, that may wait; Lambda's queue has room for more than this machine."""
 EVENT_AGE: Final = 6 * 3600.0
-"""Seconds after which an event that was never run is dropped."""
+"""Seconds from its acceptance after which an event is given up, however many tries it had."""
 
 
 class EventQueue:
@@ -63,11 +63,13 @@ class EventQueue:
 
     async def _run(self, pool: Pool, attempt: Attempt) -> None:
         delays = list(pool.function.retry_delays)
-        tries = 0
+        loop, tries = asyncio.get_running_loop(), 0
+        end = loop.time() + EVENT_AGE
         while True:
             tries += 1
-            outcome = await self._try(pool, attempt)
+            outcome = await self._try(pool, attempt, end)
             if outcome == "dropped":
+                self._note(pool, attempt, "dropped", tries - 1)
                 return
             if outcome == "ran" and not attempt.answer.result().error_type:
                 self._note(pool, attempt, "success", tries)
@@ -75,13 +77,16 @@ class EventQueue:
             if not delays:
                 self._note(pool, attempt, "failed", tries)
                 return
-            await asyncio.sleep(delays.pop(0))
+            delay = delays.pop(0)
+            if loop.time() + delay > end:
+                self._note(pool, attempt, "dropped", tries)
+                return
+            await asyncio.sleep(delay)
             attempt = again(attempt)
 
-    async def _try(self, pool: Pool, attempt: Attempt) -> Literal["ran", "refused", "dropped"]:
+    async def _try(self, pool: Pool, attempt: Attempt, end: float) -> Literal["ran", "refused", "dropped"]:
         """Run it once, waiting while the function is throttled; "dropped" when it is not to be run any more."""
-        loop = asyncio.get_running_loop()
-        end, pause = loop.time() + EVENT_AGE, THROTTLE_WAIT
+        loop, pause = asyncio.get_running_loop(), THROTTLE_WAIT
         while True:
             try:
                 # The function may have been replaced meanwhile: the new one takes what waits for it.
@@ -91,7 +96,6 @@ class EventQueue:
                 if error.status != THROTTLED:
                     return "refused"
                 if pool.function.name not in self._service.pools or loop.time() > end:
-                    self._note(pool, attempt, "dropped", 0)
                     return "dropped"
             await asyncio.sleep(pause)
             pause = min(2 * pause, THROTTLE_MOST)
