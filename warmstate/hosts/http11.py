@@ -12,6 +12,7 @@ Just enough HTTP/1.1 to read the Runtime API's answers, fast and strictly.
 from __future__ import annotations
 
 from _operator import ne
+from _socket import MSG_WAITALL
 from itertools import compress
 
 from warmstate.errors import TransportError
@@ -238,22 +239,22 @@ def read_exactly(connection: _socket.socket, begin: bytes, length: int, beat: fl
         TransportError: the peer ended before, or sent nothing for too long.
         OSError: the connection broke.
     """
-    body = bytearray(length)
-    body[: len(begin)] = begin
-    at = len(begin)
+    pieces = [begin]
+    left = length - len(begin)
     stalled = 0.0
-    with memoryview(body) as view:
-        while at < length:
-            try:
-                count = connection.recv_into(view[at:])
-            except BlockingIOError:
-                stalled = one_more_beat(stalled, beat)
-                continue
-            if not count:
-                raise _cut_short()
-            at += count
-            stalled = 0.0
-    return bytes(body)
+    while left:
+        try:
+            # All at once, or what came within a beat: then the bytes are copied once more, when they are joined.
+            piece = connection.recv(left, MSG_WAITALL)
+        except BlockingIOError:
+            stalled = one_more_beat(stalled, beat)
+            continue
+        if not piece:
+            raise _cut_short()
+        pieces.append(piece)
+        left -= len(piece)
+        stalled = 0.0
+    return b"".join(pieces)
 
 
 def read_chunks(connection: _socket.socket, data: bytes, beat: float) -> tuple[bytes | None, bytes]:
