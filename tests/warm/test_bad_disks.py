@@ -125,7 +125,7 @@ class ReadOnlyMount(Fault):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(self.place)], check=True)
 
     def end(self):
-        subprocess.run(["umount", str(self.place)], check=True)
+        subprocess.run(["umount", "--lazy", str(self.place)], check=True)  # whatever looks into it just then
 
 
 class Limited(Fault):

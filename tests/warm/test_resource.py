@@ -676,10 +676,21 @@ class TestDeclaring:
             def thing(self):
                 return 1
 
-    @pytest.mark.parametrize("options", [{"check_after": -1}, {"max_age": 0}, {"max_age": -5}])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"check_after": -1},
+            {"check_after": float("nan")},
+            {"check_after": "5"},
+            {"max_age": 0},
+            {"max_age": -5},
+            {"max_age": float("nan")},
+            {"expires": 5},
+        ],
+    )
     def test_times_are_positive(self, options):
         """Times that cannot be are refused where they are written."""
-        with pytest.raises(DeclarationError, match="seconds"):
+        with pytest.raises(DeclarationError, match=r"seconds|write a function that takes the open value"):
             resource(**options)
 
     def test_a_check_is_overridden_by_its_name(self, clock, heard):

@@ -387,6 +387,40 @@ class TestGetOrCreate:
             store.get_or_create("k", lambda: store.get_or_create("k", lambda: 1))
         assert store.get_or_create("k", lambda: 2) == 2
 
+    def test_factories_that_wait_for_each_other_are_an_error(self, store):
+        """Two threads whose factories ask for each other's key: one is told, and the other gets its value."""
+        both = threading.Barrier(2)
+        told = []
+
+        def make(mine, other):
+            def factory():
+                both.wait(20)
+                return store.get_or_create(other, lambda: "made by the other")
+
+            try:
+                told.append(store.get_or_create(mine, factory))
+            except LifecycleError as error:
+                told.append(str(error))
+
+        threads = [threading.Thread(target=make, args=keys, daemon=True) for keys in (("x", "y"), ("y", "x"))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+        assert not any(thread.is_alive() for thread in threads)
+        assert ["both would wait for ever" in text for text in sorted(told, key=len)] == [False, True]
+
+    @pytest.mark.parametrize("ttl", ["5", float("nan"), True])
+    def test_a_ttl_is_seconds(self, store, ttl):
+        """What no clock can reach is refused, and the old value is kept."""
+        store["k"] = 1
+        with pytest.raises(TypeError, match="write seconds, or None"):
+            store.set("k", 2, ttl=ttl)
+        assert store["k"] == 1
+        with pytest.raises(TypeError, match="a key of the store is a str, not int"):
+            store.get(1)
+
     def test_ttl(self, store, clock):
         """A created value ends like any other."""
         store.get_or_create("k", lambda: 1, ttl=10)

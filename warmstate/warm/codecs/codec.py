@@ -305,6 +305,11 @@ class _Builder:
             return DictForm(self.form(arguments[0]), self.form(arguments[1]))
         if f"{getattr(origin, '__module__', '')}.{getattr(origin, '__qualname__', '')}" == "numpy.ndarray":
             return ArrayForm()
+        meant: Any = getattr(origin, "__value__", None)
+        if meant is not None:  # a generic type statement
+            given = dict(zip(origin.__type_params__, arguments, strict=False))
+            unknown = getattr(meant, "__parameters__", ())
+            return self.form(meant[tuple(given.get(variable, variable) for variable in unknown)] if unknown else meant)
         if isinstance(origin, type) and not origin.__module__.startswith(("collections", "_collections", "contextlib")):
             return self._class(origin, dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False)), kind)
         raise CodecError(f"{_name(kind)} has no codec: use list, tuple, set, frozenset, dict, or a class with fields")

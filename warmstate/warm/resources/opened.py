@@ -117,4 +117,7 @@ def _instant(moment: Any) -> float | None:
     if moment is None:
         return None
     timestamp = getattr(moment, "timestamp", None)
-    return float(moment if timestamp is None else timestamp())
+    end = moment if timestamp is None else timestamp()
+    if type(end) not in {int, float} or end != end:  # noqa: PLR0124 - only NaN differs from itself
+        raise TypeError(f"expires returned {end!r}: return seconds since the epoch, a datetime, or None for never")
+    return float(end)

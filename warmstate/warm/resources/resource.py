@@ -204,9 +204,14 @@ def resource(
     Raises:
         DeclarationError: it is no generator method, or a time is negative.
     """
-    if check_after < 0 or (max_age is not None and max_age <= 0):
+    if not (_is_seconds(check_after) and (max_age is None or (_is_seconds(max_age) and max_age > 0))):
         raise DeclarationError(
             f"@resource(check_after={check_after!r}, max_age={max_age!r}): both are seconds; check_after from 0, max_age above 0"
+        )
+
+    if expires is not None and not callable(expires):
+        raise DeclarationError(
+            f"@resource(expires={expires!r}): write a function that takes the open value and returns when it ends"
         )
 
     def declare(method: Callable[[Any], object]) -> object:
@@ -221,3 +226,7 @@ def resource(
         return kind(method, is_async=is_async, check_after=check_after, max_age=max_age, expires=expires, shared=shared)
 
     return declare if method is None else declare(method)
+
+
+def _is_seconds(amount: object) -> bool:
+    return isinstance(amount, (int, float)) and not isinstance(amount, bool) and amount >= 0

@@ -49,6 +49,8 @@ class Expiry:
     __slots__ = ("mono", "set_at", "wall")
 
     def __init__(self, ttl: float, clock: Clock) -> None:
+        if type(ttl) not in {int, float} or ttl != ttl:  # noqa: PLR0124 - only NaN differs from itself
+            raise TypeError(f"ttl={ttl!r}: write seconds, or None for no end")
         self.set_at = clock.wall()
         self.wall = self.set_at + ttl
         self.mono = clock.monotonic() + ttl

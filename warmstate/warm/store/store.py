@@ -85,7 +85,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
                 return value
         except KeyError:
             pass
-        return self._fetch(key)
+        return self._fetch(self._checked(key))
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of `key`, or `default` when there is none (any more)."""
