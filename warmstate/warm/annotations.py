@@ -115,6 +115,8 @@ def evaluate(annotation: object, owner: type, locals_: Mapping[str, object]) -> 
             ) from None
         except Exception as error:  # noqa: BLE001 - evaluating a user's expression raises anything
             raise Unresolved(f"{type(error).__name__}: {error}") from None
+    except RecursionError:
+        raise
     except Exception as error:  # noqa: BLE001 - evaluating a user's expression raises anything
         raise Unresolved(f"{type(error).__name__}: {error}") from None
 

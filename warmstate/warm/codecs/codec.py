@@ -42,6 +42,8 @@ __all__ = ["SCALARS", "Codec", "codec_for", "codec_for_value", "codec_from_shape
 T = TypeVar("T")
 
 _NONE = type(None)
+_DEEPEST = 40
+"""Classes inside of classes, each another one: more of them are a type without an end."""
 SCALARS: dict[object, Form] = {
     None: ScalarForm("None", frozenset((_NONE,))),
     _NONE: ScalarForm("None", frozenset((_NONE,))),
@@ -175,6 +177,7 @@ class _Builder:
         self._variables = {} if variables is None else variables
         self._made: dict[object, Form] = {}
         self._under_way: set[object] = set()
+        self._depth = 0
 
     def form(self, annotation: object) -> Form:
         kind: Any = self.evaluated(annotation)
@@ -285,6 +288,9 @@ class _Builder:
         named = {variable.__name__: variable for variable in getattr(kind, "__type_params__", ())}
         builder = _Builder(kind, {**self._names, **named}, _variables_of(kind, given or {}))
         builder._made = self._made
+        builder._depth = self._depth + 1
+        if builder._depth > _DEEPEST:
+            raise RecursionError
         return builder
 
     def _generic(self, kind: Any, origin: Any) -> Form:
