@@ -124,6 +124,36 @@ def test_what_only_the_kernel_tells_is_looked_for_in_three_places(guards, said, 
     assert [what] == [what for line in said.lines.values() if what in line and "put back" in line]
 
 
+@pytest.mark.parametrize("what", ["sys.path", "sys.modules", "variables of the platform"])
+def test_what_comes_back_while_other_handlers_run(said, what):
+    """What nobody can want to be gone; where another handler went may be where it works."""
+    import colorsys  # noqa: F401 - as above
+
+    guards = Guards(said, freezes=False)
+    leave, look = LEFT_BEHIND[what]
+    before, home, _ = look(), os.getcwd(), leave()  # noqa: PTH109
+    os.chdir("/")
+    guards.check_busy()
+    there = os.getcwd()  # noqa: PTH109
+    os.chdir(home)
+
+    assert before == look()
+    assert "/" == there
+
+
+def test_threads_are_not_named_where_nothing_freezes(said):
+    """On Managed Instances they may well go on."""
+    guards = Guards(said, freezes=False)
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    guards.check()
+    over.set()
+    thread.join()
+
+    assert {} == said.lines
+
+
 def test_nothing_is_said_of_a_handler_that_leaves_nothing(guards, said):
     """Neither after one event nor after many."""
     for number in range(200):
@@ -283,32 +313,33 @@ class TestProcess:
 
         assert len(answered) == len(set(answered)) > 60
 
+    @pytest.mark.soak  # a busy machine loses some of these events on their way in, and the test waits for each
     def test_a_signal_handler_that_raises_again_while_that_is_told(self, api, start):
         """Alarms in the middle of what the runtime does about the last alarm: the process outlives them all."""
         runtime = start(
             "import os, signal\n"
-            "left = 0\n"
+            "left = storm = 0\n"
             "def bang(*_):\n"
             "    global left; left -= 1\n"
-            "    if left < 0: return\n"
-            "    if left == 0: signal.setitimer(signal.ITIMER_REAL, 0); os.write(1, b'over')\n"
+            "    if left <= 0:\n"
+            "        signal.setitimer(signal.ITIMER_REAL, 0)\n"
+            "        return os.write(1, b'over %d;' % storm)\n"
             "    raise KeyboardInterrupt if left % 2 else ValueError('bang')\n"
             "signal.signal(signal.SIGALRM, bang)\n"
             "def handler(event, context):\n"
-            "    global left; left = event\n"
+            "    global left, storm; left, storm = 100, event\n"
             "    if event: signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)\n"
-            "    return [os.getpid(), left]\n"
+            "    return os.getpid()\n"
         )
-        pid = api.ask("first", 0).json[0]
-        for number in range(5):
-            api.send(f"storm-{number}", 100)
-            wait_for(lambda storms=number + 1: storms == runtime.output.count("over"))
-        wait_for(lambda: api.waiting)
+        pid = api.ask("first", 0).json
+        for storm in range(1, 6):
+            api.send(f"storm-{storm}", storm)
+            wait_for(lambda over=f"over {storm};": over in runtime.output)
         api.send("good", 0)
         while (answer := api.answer()).request_id != "good":
             pass
 
-        assert [pid, 0] == answer.json
+        assert pid == answer.json
 
     def test_lazy_imports_of_the_runtime_after_sys_path_was_emptied(self, api, start):
         """A stream after it is still a stream."""

@@ -51,6 +51,41 @@ class Async(StatefulHandler):
 """
 
 
+LEAVES = """
+import json, os, signal, socket, sys, time
+from warmstate import StatefulHandler
+
+def bang(*_): raise ValueError("bang")
+signal.signal(signal.SIGUSR1, bang)
+
+class Handler(StatefulHandler):
+    concurrency = "threads"
+
+    def handle(self, event, context):
+        if event.get("leave"):
+            os.chdir("/"); os.umask(0o777); socket.setdefaulttimeout(0.001); sys.setrecursionlimit(400)
+            del os.environ["PATH"]; sys.path.clear(); sys.settrace(lambda *_: None)
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+            os.close(1)
+            return None
+        if event.get("bang"):
+            for _ in range(event["bang"]):
+                os.kill(os.getpid(), signal.SIGUSR1); time.sleep(0.001)
+        mask = os.umask(0); os.umask(mask)
+        return [
+            os.getcwd() == HOME, mask == MASK, socket.getdefaulttimeout(), sys.getrecursionlimit(), "PATH" in os.environ,
+            bool(sys.path), sys.gettrace(), os.path.exists("/proc/self/fd/1"),
+        ]
+
+    def before_shutdown(self, shutdown):
+        print("before_shutdown", flush=True)
+
+HOME = os.getcwd()
+MASK = os.umask(0); os.umask(MASK)
+"""
+AS_IT_WAS = [True, True, None, 1000, True, True, None, True]
+
+
 def managed(start, handler, slots):
     return start(SOURCE, f"app.{handler}", AWS_LAMBDA_MAX_CONCURRENCY=str(slots))
 
@@ -159,3 +194,28 @@ def test_both_transports(api, start, transport):
         api.send(f"id-{number}")
 
     assert 40 == len({api.answer().request_id for _ in range(40)})
+
+
+def test_what_a_handler_leaves_behind_is_put_back_when_none_runs(api, start):
+    """Working directory, umask, limits, variables, tracing, descriptors: the next invocations find them as init left them."""
+    runtime = start(LEAVES, "app.Handler", AWS_LAMBDA_MAX_CONCURRENCY="4")
+    api.wait_until_idle(4)
+    before = api.ask("before").json
+    api.ask("leaves", {"leave": 1})
+    wait_for(lambda: "the working directory" in runtime.output)
+
+    assert AS_IT_WAS == before
+    assert [AS_IT_WAS] * 8 == [api.ask(f"after-{number}").json for number in range(8)]
+
+
+def test_signal_handlers_that_raise_on_the_watching_thread(api, start):
+    """They are the user's, and run where the deadlines and SIGTERM are watched: that goes on."""
+    runtime = start(LEAVES, "app.Handler", AWS_LAMBDA_MAX_CONCURRENCY="4")
+    api.wait_until_idle(4)
+    for number in range(4):
+        assert "response" == api.ask(f"bang-{number}", {"bang": 20}).kind
+    wait_for(lambda: "raised in the runtime: bang" in runtime.output)
+    runtime.signal(signal.SIGTERM)
+
+    assert 0 == runtime.ended()
+    assert "before_shutdown" in runtime.output

@@ -54,6 +54,7 @@ class Guards:
         notices: Receives what was found.
         kept: A descriptor of the runtime's own that leads where stdout led, or None.
         also: Called with each closer look.
+        freezes: Whether the process stops after an event; where it never does, threads and children may well go on.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Guards:
         "_environ",
         "_environ_data",
         "_events",
+        "_freezes",
         "_handlers",
         "_kept",
         "_least_modules",
@@ -85,7 +87,14 @@ class Guards:
         "_variables",
     )
 
-    def __init__(self, notices: Notices, *, kept: int | None = None, also: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        notices: Notices,
+        *,
+        kept: int | None = None,
+        also: Callable[[], object] = lambda: None,
+        freezes: bool = True,
+    ) -> None:
         self._notices = notices
         self._also = also
         self._events = 0  # since the last closer look
@@ -95,7 +104,8 @@ class Guards:
         self._switches = getdefaulttimeout(), getrecursionlimit(), collects(), getswitchinterval()
         self._trace = gettrace()
         self._profile = getprofile()
-        self._threads = count_threads()
+        self._freezes = freezes
+        self._threads = count_threads() if freezes else sys.maxsize
         self._variables = dict(os.environ)
         self._least_variables = len(self._variables)
         self._environ = os.environ
@@ -152,8 +162,16 @@ class Guards:
             self._restore_modules()
         if count_threads() > self._threads:
             self._name_threads()
-        if "subprocess" in modules or "multiprocessing" in modules:
+        if self._freezes and ("subprocess" in modules or "multiprocessing" in modules):
             self._look_for_children()
+
+    def check_busy(self) -> None:
+        """Put back what nobody can want to be gone, on the main thread, while handlers run on others."""
+        self.mend_builtins()
+        self._restore_variables()
+        self._restore_path()
+        self._restore_modules()
+        self._look_at_streams()
 
     def check_idle(self) -> None:
         """A closer look where nobody waits for anything, once after each event."""

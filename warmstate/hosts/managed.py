@@ -5,7 +5,9 @@ Lambda Managed Instances: one process, one copy of the state, several invocation
 2. The main thread only watches: SIGTERM, the deadlines, the silent extension. There is no heartbeat and no thaw.
 3. The platform tells the caller of a timeout but does not stop the handler, so a slot that is stuck in user code is lost.
    Another thread takes its place; when the stuck one comes back, what it has is fenced off and the thread ends.
-4. At the end nothing is asked for any more; what runs gets a third of the budget, then the last steps run.
+4. What a handler leaves behind is put back when none runs: another one may be using it. Where handlers never pause, only what
+   nobody can want to be gone comes back, such as a closed stdout or the platform's variables.
+5. At the end nothing is asked for any more; what runs gets a third of the budget, then the last steps run.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances.html
 """
@@ -15,10 +17,13 @@ from __future__ import annotations
 import _thread
 import sys
 from os import _exit, getpid
+from sys import getprofile, gettrace, setprofile, settrace
 from time import monotonic, sleep
 
 from warmstate.errors import TransportError
+from warmstate.hosts.watcher import outlive
 from warmstate.lifecycle.events import Shutdown
+from warmstate.wire.failure import describe
 from warmstate.wire.runtime_api import next_request
 
 TYPE_CHECKING = False
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from warmstate.hosts.delivery import Delivery
+    from warmstate.hosts.guards import Guards
     from warmstate.hosts.transport import NativeTransport
     from warmstate.instance import Instance
     from warmstate.instance.closing import ShutdownReport
@@ -38,6 +44,8 @@ __all__ = ["ManagedHost"]
 _SWITCH_INTERVAL = 0.0003
 """Seconds a thread may keep the interpreter: SIGTERM reached a hook in 21 ms instead of 278 under load with it."""
 _TICK = 0.1
+_BUSY_TICKS = 50
+"""Ticks without a pause of the handlers after which what can be put back beside them is."""
 _OVERDUE = 1.0
 """Seconds after its deadline at which a slot counts as stuck."""
 _TRIES = 5
@@ -74,6 +82,7 @@ class ManagedHost:
         leave: Ends the process with an exit code.
         pause: Waits so many seconds on the main thread, or until SIGTERM.
         tick: Called about ten times a second on the main thread.
+        guard: Remembers the process as it is when all threads poll.
         log_error: Receives what went wrong in a thread.
     """
 
@@ -90,6 +99,7 @@ class ManagedHost:
         leave: Callable[[int], object],
         pause: Callable[[float], object],
         tick: Callable[[], object],
+        guard: Callable[[], Guards],
         log_error: Callable[[str], object],
     ) -> None:
         self._instance = instance
@@ -102,6 +112,9 @@ class ManagedHost:
         self._leave = leave
         self._pause = pause
         self._tick = tick
+        self._guard = guard
+        self._untidy = False  # a handler ran since the last look
+        self._busy_ticks = 0
         self._log_error = log_error
         self._slots: set[_Slot] = set()
         self._pid = getpid()
@@ -117,11 +130,30 @@ class ManagedHost:
             sys.setswitchinterval(_SWITCH_INTERVAL)
         for _ in range(self._wanted):
             self._start_slot()
-        while not is_terminated() and not self._wants_reset:
-            self._pause(_TICK)
-            self._tick()
-            self._look_at_deadlines()
-        self._end("failure" if self._wants_reset else "spindown")
+        guards = self._guard()
+
+        def watch() -> NoReturn:
+            while not is_terminated() and not self._wants_reset:
+                self._pause(_TICK)
+                self._tick()
+                self._look_at_deadlines()
+                if self._untidy:
+                    self._tidy_up(guards)
+            self._end("failure" if self._wants_reset else "spindown")
+
+        # Signal handlers of the user run on this thread.
+        outlive(watch, lambda error: self._log_error(f"Code of the function raised in the runtime: {describe(error)}"))
+
+    def _tidy_up(self, guards: Guards) -> None:
+        if not self._busy():
+            self._untidy = False
+            guards.check(doubtful=True)
+        elif self._busy_ticks < _BUSY_TICKS:
+            self._busy_ticks += 1
+            return
+        else:
+            guards.check_busy()
+        self._busy_ticks = 0
 
     def _end(self, reason: ShutdownReason) -> NoReturn:
         begun = monotonic()
@@ -190,6 +222,7 @@ class ManagedHost:
         clock = self._clock
         instance = self._instance
         failures = 0
+        trace, profile = gettrace(), getprofile()
         try:
             while not slot.replaced and not self._ending:
                 try:
@@ -213,7 +246,12 @@ class ManagedHost:
                     continue
                 slot.warned = False
                 slot.deadline = invocation.deadline_ms / 1000.0
+                self._untidy = True
                 answer = instance.invoke(invocation)
+                if gettrace() is not trace:  # each thread has its own
+                    settrace(trace)
+                if getprofile() is not profile:
+                    setprofile(profile)
                 if getpid() != self._pid:
                     _exit(70)  # a child that the handler forked came back here: two processes would answer
                 # Without an id of the attempt the platform could take a late answer for that of a retry.
@@ -223,5 +261,9 @@ class ManagedHost:
                 slot.deadline = 0.0
                 if answer.wants_reset:
                     self._wants_reset = True
+        except BaseException as error:
+            if slot in self._slots and getpid() == self._pid:
+                delivery.give_up(error)
+            raise
         finally:
             transport.close()

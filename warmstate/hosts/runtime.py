@@ -27,7 +27,7 @@ from warmstate.hosts.logging_watch import follow_logging
 from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
 from warmstate.hosts.transport import NativeTransport, transport_for
-from warmstate.hosts.watcher import Terminated, Watcher
+from warmstate.hosts.watcher import Terminated, Watcher, outlive
 from warmstate.instance import Instance
 from warmstate.lifecycle.clock import clock_for
 from warmstate.lifecycle.environment import Environment
@@ -40,7 +40,6 @@ from warmstate.wire.runtime_api import Failure, init_error_request, next_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Callable
     from typing import Any, NoReturn
 
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     from warmstate.instance.closing import ShutdownReport
     from warmstate.lifecycle.events import ShutdownReason, Thaw
     from warmstate.lifecycle.marker import Claim
-else:
-    import _signal  # what `signal` is made of, without the enums
 
 __all__ = ["main", "run"]
 
@@ -62,7 +59,6 @@ _BACK_OFF = 0.1
 """`next` is tried this often when it fails, 0.1 s, 0.2 s, 0.4 s ... apart; then the process ends and the platform starts another."""
 _WITHOUT_HEARTBEAT = 1.0
 _NEXT = next_request()
-_SIGNALS = _signal.valid_signals()
 
 
 def main() -> NoReturn:
@@ -161,7 +157,7 @@ class _Process:
         use_orjson()
         bundle.close()
         if not environment.is_managed_instance:
-            self._guards = Guards(self._notices, kept=self._log.plain_fd, also=self._look_at_descriptors)
+            self._guards = self._guard()
         self._reserve.fill()
         gc.collect()
         gc.freeze()
@@ -180,28 +176,15 @@ class _Process:
 
     def _loop(self) -> NoReturn:
         delivery = self._deliver(self._transport)
-        mask = _signal.pthread_sigmask
-        now = mask(_signal.SIG_BLOCK, ())
-        while True:
-            # A signal handler of the user may raise between any two steps, also while what the last one raised is told. So
-            # signals are held back for that by the very first step, which is one call into C: before it Python runs none.
-            try:
-                try:
-                    mask(_signal.SIG_SETMASK, now)
-                    self._serve(delivery)
-                except Terminated:  # as another exception was on its way out of the wait
-                    self._shut_down("spindown")
-                except BaseException as error:  # noqa: BLE001
-                    mask(_signal.SIG_BLOCK, _SIGNALS)
-                    self._broke(delivery, error)
-            except BaseException:  # noqa: BLE001
-                pass
+        outlive(lambda: self._serve(delivery), lambda error: self._broke(delivery, error))
 
     def _broke(self, delivery: Delivery, error: BaseException) -> None:
         """Something raised in the runtime's own steps: the event gets its answer, and the next one is asked for."""
         self._watcher.waiting = False
         if getpid() != self._pid:
             _exit(70)
+        if isinstance(error, Terminated):  # SIGTERM, as another exception was on its way out of the wait
+            self._shut_down("spindown")
         self._watcher.end()
         self._guards.mend_builtins()
         delivery.give_up(error)
@@ -267,6 +250,9 @@ class _Process:
         except OSError as error:  # tried again at the next look
             self._notices.once("watch", f"SIGTERM cannot be watched for while a handler runs: {error}")
 
+    def _guard(self, *, freezes: bool = True) -> Guards:
+        return Guards(self._notices, kept=self._log.plain_fd, also=self._look_at_descriptors, freezes=freezes)
+
     def _look_at_descriptors(self) -> None:
         if not is_one_left():
             self._notices.once(
@@ -314,6 +300,7 @@ class _Process:
             leave=self._leave,
             pause=self._watcher.pause,
             tick=self._keep_up,
+            guard=lambda: self._guard(freezes=False),
             log_error=self._notices.error,
         )
         host.run(lambda: bool(self._watcher.terminated))

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
     from types import FrameType
+    from typing import NoReturn
 
     from warmstate.lifecycle.events import ShutdownReason
 else:
     import _signal  # what `signal` is made of, without the enums
 
-__all__ = ["Terminated", "Watcher"]
+__all__ = ["Terminated", "Watcher", "outlive"]
 
 _TICK = 0.25
 """Seconds between looks at the deadline; a deadline nearer than this when an invocation begins is not dumped in time."""
@@ -37,6 +38,28 @@ _OTHER_SIGNALS = _signal.valid_signals() - {_signal.SIGTERM}
 
 class Terminated(BaseException):
     """Raised by the SIGTERM handler out of a wait for the next event, and nowhere else."""
+
+
+def outlive(steps: Callable[[], NoReturn], broke: Callable[[BaseException], object]) -> NoReturn:
+    """
+    Run `steps`, and again after `broke` was told of what they raised; on the main thread.
+
+    A signal handler of the user may raise between any two steps, also while what the last one raised is told. So signals are
+    held back for that, by the very first step after it, which is one call into C: before it Python runs no handler.
+    """
+    mask = _signal.pthread_sigmask
+    usual = mask(_signal.SIG_BLOCK, ())
+    held = _signal.valid_signals()
+    while True:
+        try:
+            try:
+                mask(_signal.SIG_SETMASK, usual)
+                steps()
+            except BaseException as error:  # noqa: BLE001 - KeyboardInterrupt and SystemExit as well
+                mask(_signal.SIG_BLOCK, held)
+                broke(error)
+        except BaseException:  # noqa: BLE001
+            pass
 
 
 class Watcher:
