@@ -177,6 +177,22 @@ def test_taken_port(start, tmp_path):
     assert "error[WS302]" in done.stderr
 
 
+def test_only_the_apis(start, tmp_path):
+    """--only-lambda-apis starts nothing; a process with the variables that are shown is the function."""
+    dev = start("--only-lambda-apis")
+    shown = re.search(
+        r"runtime  AWS_LAMBDA_RUNTIME_API=(\S+) _HANDLER=(\S+) LAMBDA_TASK_ROOT=(\S+)", dev.log.read_text()
+    )
+    variables = {"AWS_LAMBDA_RUNTIME_API": shown[1], "_HANDLER": shown[2], "LAMBDA_TASK_ROOT": shown[3]}
+    variables["WARMSTATE_TMP"] = str(tmp_path)
+    command = [sys.executable, "-c", "from warmstate.hosts.runtime import main; main()"]
+    environment = {**dev.environment, **variables}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as process:
+        assert [dev("invoke")["count"] for _ in range(2)] == [1, 2]
+        process.terminate()
+    assert "INIT " not in dev.log.read_text()
+
+
 @pytest.mark.parametrize(
     "options", [["-A", "0.0.0.0"], ["--env-var", "NOVALUE"], ["--memory", "0"], ["--env-var", "TZ=x"]]
 )

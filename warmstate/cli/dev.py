@@ -151,6 +151,11 @@ def _greet(options: argparse.Namespace, emulator: Emulator, functions: Sequence[
         say(f"warmstate   {function.name} = {function.handler}   python {python}   {limits}")
         say(f"  invoke   {invoke}")
         say(f"  url      {emulator.url}/lambda-url/{function.name}/")
+        if function.attached:
+            address = emulator.url.partition("//")[2]
+            say(
+                f"  runtime  AWS_LAMBDA_RUNTIME_API={address}/.rt/{function.name} _HANDLER={function.handler} LAMBDA_TASK_ROOT={function.task_root}"
+            )
     if not options.json:
         say(f"  api      {emulator.url}/_warmstate/api/v1/openapi.json")
         if emulator.isolation is not None:

@@ -75,6 +75,8 @@ def functions_from(options: argparse.Namespace, configuration: dict[str, Any]) -
     Raises:
         Problem: They cannot be any.
     """
+    if options.attached:
+        options.wait, options.reload = True, "off"
     found = _from_template(options) if options.template else _from_project(options, configuration)
     if options.name and len(found) > 1:
         raise Problem("WS213", "--name is for one function", fix="leave it out, or start one handler", exit=EXIT_USAGE)
@@ -152,7 +154,7 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
     folder = os.path.abspath(about.get("folder", "."))
     if options.debug and len(options.handler) > 1:
         raise Problem("WS213", "--debug is for one function", fix="start one handler", exit=EXIT_USAGE)
-    if options.runtime is None:
+    if options.runtime is None and not options.attached:
         _check_module(folder, handler)
     last = re.sub(r"[^A-Za-z0-9_-]", "-", handler.replace("/", ".").split(".")[-1]).lower()
     name = options.name or about.get("name") or last
@@ -179,6 +181,7 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
             stream_limit=options.stream_limit,
             url_mode="RESPONSE_STREAM" if limits["url"] == "stream" else "BUFFERED",
             runtime=_runtime(options),
+            attached=options.attached,
             inspect=True,
         )
     except (ConfigurationError, TypeError) as error:

@@ -244,6 +244,8 @@ def _add_dev(parser: argparse.ArgumentParser) -> None:
     waits = "debugpy waits at 127.0.0.1:5678 for an editor; one instance, no freezes, no timeouts"
     add("--debug", action="store_const", const=5678, help=waits)
     add("-d", "--debug-port", dest="debug", type=int, metavar="PORT", help="the same, at that port")
+    only = "start nothing: your own process, as in an editor, runs the handler at the Runtime API that is shown"
+    add("--only-lambda-apis", dest="attached", action="store_true", help=only)
     add("--no-isolation", dest="isolate", action="store_false", help="leave /tmp and the task root as they are")
 
 
