@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -219,3 +221,72 @@ def test_signal_handlers_that_raise_on_the_watching_thread(api, start):
 
     assert 0 == runtime.ended()
     assert "before_shutdown" in runtime.output
+
+
+LOGS = """
+import logging, time
+from warmstate import State, StatefulHandler, state
+
+class Handler(StatefulHandler):
+    concurrency = "threads"
+    held: State[bytes] = state(default=b"")
+
+    def on_init(self, init):
+        self.held = b"x" * SIZE
+
+    def handle(self, event, context):
+        logging.warning("begins %s", context.aws_request_id)
+        if event["n"] % 7 == 0:
+            time.sleep(0.002)
+        logging.warning("ends %s", context.aws_request_id)
+        if event["n"] % 11 == 0:
+            raise ValueError(context.aws_request_id)
+        return {"id": context.aws_request_id, "held": len(self.held)}
+"""
+
+
+def run_mixed_calls(api, start, calls, size):
+    """Sixteen at once over one large value: every answer and every line of the log is its own request's."""
+    runtime = start(
+        LOGS.replace("SIZE", str(size)), "app.Handler", AWS_LAMBDA_MAX_CONCURRENCY="16", AWS_LAMBDA_LOG_FORMAT="JSON"
+    )
+    api.wait_until_idle(16)
+    sent = 0
+    seen = set()
+    while len(seen) < calls:
+        while sent < calls and sent - len(seen) < 64:
+            api.send(f"id-{sent}", {"n": sent}, Lambda_Runtime_Aws_Tenant_Id="blue")
+            sent += 1
+        answer = api.answer()
+        said = answer.json
+        if answer.kind == "response":
+            assert {"id": answer.request_id, "held": size} == said
+        else:
+            assert answer.request_id == said["errorMessage"] == said["requestId"]
+        seen.add(answer.request_id)
+    resident = sum(
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+        for pid in [runtime.pid, *Path(f"/proc/{runtime.pid}/task/{runtime.pid}/children").read_text().split()]
+    )
+    runtime.signal(signal.SIGTERM)
+    runtime.ended()
+    lines = [json.loads(line) for line in runtime.output.splitlines()]
+
+    assert api.posted.empty()
+    assert 2 * calls + -(-calls // 11) == len(lines)
+    for line in lines:
+        assert line["requestId"] == line.get("message", line.get("errorMessage")).split()[-1]
+        assert "blue" == line["tenantId"]
+    return resident
+
+
+def test_no_line_of_the_log_is_anothers(api, start):
+    """The short form: 1,100 mixed calls over 100 MB, of which there is one copy."""
+    assert run_mixed_calls(api, start, 1_100, 100_000_000) < 120_000_000 + 20_000_000  # and the interpreter
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_no_line_of_a_hundred_thousand_calls_is_anothers(api, start):
+    """100,000 mixed calls over 300 MB: all processes together hold at most 1.2 copies."""
+    assert run_mixed_calls(api, start, 100_000, 300_000_000) < 1.2 * 300_000_000
