@@ -168,17 +168,6 @@ class TestLostAnswers:
         assert b"theirs" == distant.get("m")[0]
         other.close()
 
-    def test_a_connection_that_idled_is_not_used_for_photos(self, distant, cutter):
-        """While photos come, one connection serves them; after a pause, or a freeze, it may be dead and nobody told."""
-        pools = []
-        for idled in (0, 0, 60):
-            distant._used -= idled
-            distant.get("open")
-            pools.append(distant._pool.connection_from_url(cutter.url))
-
-        assert pools[0] is pools[1]
-        assert pools[1] is not pools[2]
-
     @pytest.mark.parametrize("match", ["fresh", "stale"])
     def test_own_composition_is_recognised(self, distant, cutter, monkeypatch, match):
         """The same holds for an object that the store joined; what never took place stays an error."""
