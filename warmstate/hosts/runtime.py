@@ -183,10 +183,10 @@ class _Process:
         self._watcher.waiting = False
         if getpid() != self._pid:
             _exit(70)
+        self._guards.mend_builtins()  # before anything needs them
         if isinstance(error, Terminated):  # SIGTERM, as another exception was on its way out of the wait
             self._shut_down("spindown")
         self._watcher.end()
-        self._guards.mend_builtins()
         delivery.give_up(error)
         self._notices.once("broke", f"Code of the function raised in the runtime's own steps: {describe(error)}")
 
