@@ -576,6 +576,25 @@ class TestFlushes:
         ledger.flush_due(shutdown=True)
         assert [2, 1, 1] == big.batches
 
+    def test_at_the_end_a_flush_that_does_a_part_is_asked_again_while_it_does_something(self, tmp_path, clock):
+        """Otherwise what it left would be lost; what it never does ends the asking."""
+
+        class Slow(StatefulHandler):
+            numbers: Tail[int] = tail(max_items=4)
+
+            @numbers.flush
+            def write(self, batch):
+                self.asked.append(len(batch))
+                return min(3, len(batch) - 1)
+
+        slow, ledger, _ = start(tmp_path, Slow, clock=clock)
+        slow.asked = []
+        slow.numbers.extend(range(8))
+        ledger.flush_due()
+        assert ([4], 5) == (slow.asked, len(slow.numbers))
+        ledger.flush_due(shutdown=True)
+        assert ([4, 4, 2, 1], 1) == (slow.asked, len(slow.numbers))
+
 
 class Machine(RuleBasedStateMachine):
     """Slots and tails against plain values, with failing units, failing flushes, failing disks and resets."""

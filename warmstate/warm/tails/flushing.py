@@ -5,7 +5,8 @@ When tails are flushed, and what a flush that fails means.
 2. Reached bounds flush full batches and leave the rest; age, a near deadline and the end flush everything.
 3. A failed flush changes nothing and pauses its tail; the pauses double, and shutdown and an explicit flush ignore them.
 4. A flush that finishes only part of a batch has its reasons, and is no failure: it is asked again when the tail is due
-   next, and if it finished nothing, a second later at the earliest.
+   next, and if it finished nothing, a second later at the earliest. At shutdown there is no next time: it is asked again at
+   once, for as long as it finishes something.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Flushing:
             if not everything and not buffer.is_due():
                 continue
             try:
-                self._flush(buffer, everything=everything)
+                self._flush(buffer, everything=everything, last=shutdown)
             except BaseException as error:  # noqa: BLE001 - whatever a flush raises, its batch stays and the rest goes on
                 self._failed(buffer, error)
 
@@ -71,7 +72,7 @@ class Flushing:
         except Exception as error:
             raise FlushError(f"{_method(buffer)} failed, its batch is kept: {type(error).__name__}: {error}") from error
 
-    def _flush(self, buffer: Buffer[Any], *, everything: bool) -> None:
+    def _flush(self, buffer: Buffer[Any], *, everything: bool, last: bool = False) -> None:
         with self._lock:
             if buffer in self._running:
                 raise LifecycleError(
@@ -85,9 +86,9 @@ class Flushing:
                     waiting -= count
                     buffer.failures = 0
                     buffer.retry_at = None
-                    if count < offered:
-                        if count == 0:
-                            self._pause(buffer)
+                    if count == 0:
+                        self._pause(buffer)
+                    if count == 0 or (count < offered and not last):
                         break
             finally:
                 self._running.remove(buffer)
