@@ -248,7 +248,11 @@ class Handler(StatefulHandler):
 def run_mixed_calls(api, start, calls, size):
     """Sixteen at once over one large value: every answer and every line of the log is its own request's."""
     runtime = start(
-        LOGS.replace("SIZE", str(size)), "app.Handler", AWS_LAMBDA_MAX_CONCURRENCY="16", AWS_LAMBDA_LOG_FORMAT="JSON"
+        LOGS.replace("SIZE", str(size)),
+        "app.Handler",
+        AWS_LAMBDA_MAX_CONCURRENCY="16",
+        AWS_LAMBDA_LOG_FORMAT="JSON",
+        AWS_LAMBDA_FUNCTION_MEMORY_SIZE="2048",  # else the value is spilled and reloaded all the time
     )
     api.wait_until_idle(16)
     sent = 0

@@ -120,3 +120,49 @@ def test_a_hundred_thousand_invocations(api, start):
 def test_ten_thousand_freezes(api, start):
     """The same over 10,000 stops of the real process, with the event arriving during or after each."""
     run_freezes(api, start, 10_000)
+
+
+BUSY = """
+import os, threading, time
+from warmstate import StatefulHandler
+
+def burn():
+    while True:
+        sum(range(1000))
+
+class Handler(StatefulHandler):
+    concurrency = "threads"
+
+    def on_init(self, init):
+        for _ in range(int(os.environ["BURNING"])):
+            threading.Thread(target=burn, daemon=True).start()
+
+    def handle(self, event, context):
+        return None
+
+    def before_shutdown(self, shutdown):
+        with open(os.environ["REACHED"], "w") as file:
+            file.write(repr(time.monotonic()))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("burning", "slots", "limit"), [(0, None, 0.010), (4, None, 0.050), (16, None, 0.050), (16, 16, 0.050)]
+)
+def test_sigterm_reaches_the_hook(api, start, tmp_path, burning, slots, limit):
+    """Idle, and beside threads of the handler that burn the processor: the middle one of fifteen, from signal to hook."""
+    concurrent = {} if slots is None else {"AWS_LAMBDA_MAX_CONCURRENCY": str(slots)}
+    took = []
+    for number in range(15):
+        reached = tmp_path / f"reached{number}"
+        runtime = start(BUSY, "app.Handler", BURNING=str(burning), REACHED=str(reached), **concurrent)
+        api.ask(f"id-{number}")
+        time.sleep(0.2)
+        sent = time.monotonic()
+        runtime.signal(signal.SIGTERM)
+        runtime.process.wait(10)
+        took.append(float(reached.read_text()) - sent)
+    took.sort()
+    print(f"burning {burning}, slots {slots}: {took[7] * 1000:.1f} ms, {took[-1] * 1000:.1f} ms at most")
+    assert took[7] < limit, took

@@ -26,6 +26,7 @@ from os import chdir, fsdecode, getcwdb, umask, waitid
 from sys import getprofile, getrecursionlimit, getswitchinterval, gettrace
 
 from warmstate.hosts.descriptors import leads_to
+from warmstate.hosts.watcher import LAST_TURN, take_short_turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Guards:
         if collects() is not collected:
             (gc.enable if collected else gc.disable)()
             self._put_back("the garbage collector's switch")
-        if getswitchinterval() != interval:
+        if getswitchinterval() != interval and round(getswitchinterval(), 6) != LAST_TURN:
             sys.setswitchinterval(interval)
             self._put_back("sys.setswitchinterval()")
 
@@ -324,6 +325,8 @@ class Guards:
         threading = sys.modules.get("threading")
         # Baseline of the message: the next one is said when there are more still.
         self._threads = count_threads()
+        take_short_turns()
+        self._switches = (*self._switches[:3], getswitchinterval())
         running = (
             [thread for thread in threading.enumerate() if thread is not threading.main_thread()] if threading else []
         )

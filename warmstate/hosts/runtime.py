@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from _thread import _count as count_threads
 from os import _exit, getpid
 from time import monotonic, sleep
 
@@ -27,7 +28,7 @@ from warmstate.hosts.logging_watch import follow_logging
 from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
 from warmstate.hosts.transport import NativeTransport, transport_for
-from warmstate.hosts.watcher import Terminated, Watcher, outlive
+from warmstate.hosts.watcher import Terminated, Watcher, outlive, take_short_turns
 from warmstate.instance import Instance
 from warmstate.lifecycle.clock import clock_for
 from warmstate.lifecycle.environment import Environment
@@ -157,6 +158,8 @@ class _Process:
         use_orjson()
         bundle.close()
         if not environment.is_managed_instance:
+            if count_threads() > 1:  # more than the watcher
+                take_short_turns()
             self._guards = self._guard()
         self._reserve.fill()
         gc.collect()
