@@ -144,6 +144,8 @@ class Video:
         Raises:
             Conflict: other instances were faster, again and again.
         """
+        if self.hurry and not self.encoded:
+            return 0  # there is nothing that a commit could add, and no time to look
         for _ in range(_ROUNDS):
             line = self._audited(bucket, self.line_up(tail))
             if self.hurry:

@@ -106,17 +106,17 @@ class _Link:
 
     def inode(self) -> str:
         """The inode of the client's socket, which tells whose it is."""
-        name = self._near.get_extra_info("peername")
-        return _inode_of_port(name[1]) if name else ""
+        client, ours = self._near.get_extra_info("peername"), self._near.get_extra_info("sockname")
+        return _inode_between(client[1], ours[1]) if client and ours else ""
 
 
-def _inode_of_port(port: int) -> str:
-    """The inode of the IPv4 socket with that local port, "" when there is none."""
-    wanted = f":{port:04X}"
+def _inode_between(port: int, remote: int) -> str:
+    """The inode of the IPv4 socket with these ports, "" when there is none; a port alone may belong to several."""
+    wanted = [f"{port:04X}", f"{remote:04X}"]
     with open("/proc/net/tcp", encoding="ascii") as file:
         for line in file.readlines()[1:]:
             fields = line.split()
-            if fields[1].endswith(wanted):
+            if [address.rpartition(":")[2] for address in fields[1:3]] == wanted:
                 return fields[9]
     return ""
 
