@@ -148,7 +148,7 @@ class Handler(StatefulHandler):
 
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    ("burning", "slots", "limit"), [(0, None, 0.010), (4, None, 0.050), (16, None, 0.050), (16, 16, 0.050)]
+    ("burning", "slots", "limit"), [(0, None, 0.010), (0, 16, 0.010), (4, None, 0.050), (4, 16, 0.050)]
 )
 def test_sigterm_reaches_the_hook(api, start, tmp_path, burning, slots, limit):
     """Idle, and beside threads of the handler that burn the processor: the middle one of fifteen, from signal to hook."""
