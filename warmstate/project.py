@@ -14,7 +14,7 @@ from warmstate.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FUNCTION_KEYS", "KEYS", "find_handlers", "read_configuration"]
+__all__ = ["FUNCTION_KEYS", "KEYS", "find_handlers", "read_configuration", "why_broken"]
 
 FILES_MOST: Final = 500
 """Files that are read to find a handler."""
@@ -100,6 +100,20 @@ def find_handlers(folder: str) -> list[str]:
         classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
         found += [f"{module}.{node.name}" for node in classes if any(_is_stateful(base) for base in node.bases)]
     return found
+
+
+def why_broken(path: str) -> str | None:
+    """Why a file of Python cannot be compiled; None where it can, and for files of another kind."""
+    if not path.endswith(".py"):
+        return None
+    try:
+        with open(path, "rb") as file:
+            compile(file.read(), path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    except OSError:
+        pass  # it is gone, or nobody may read it: whoever imports it is told
+    return None
 
 
 def _is_stateful(base: ast.expr) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from warmstate.cli.problem import EXIT_USAGE, Problem
 from warmstate.errors import ConfigurationError
-from warmstate.project import find_handlers, read_configuration
+from warmstate.project import find_handlers, read_configuration, why_broken
 
 if TYPE_CHECKING:
     import argparse
@@ -128,14 +128,9 @@ def _only_handler() -> str:
 def _why_none() -> str:
     """What is in the way of finding a handler in this folder."""
     for name in sorted(os.listdir()):
-        if name.endswith(".py"):
-            try:
-                with open(name, "rb") as file:
-                    compile(file.read(), name, "exec", dont_inherit=True)
-            except (SyntaxError, ValueError) as error:
-                return f"{name} does not compile: {error}"
-            except OSError:
-                continue
+        why = why_broken(name)
+        if why is not None:
+            return f"{name} does not compile: {why}"
     return "no class here has StatefulHandler as its base"
 
 

@@ -12,6 +12,8 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from warmstate.project import why_broken
+
 if TYPE_CHECKING:
     import argparse
     import threading
@@ -77,7 +79,7 @@ class Watcher:
 
     def _reload(self, changed: list[str]) -> None:
         names = ", ".join(os.path.relpath(path, self._root) for path in changed[:3])
-        broken = next((problem for path in changed if (problem := _why_broken(path))), None)
+        broken = next((problem for path in changed if (problem := why_broken(path))), None)
         if broken is not None:
             self._say(f"RELOAD   {names} changed and does not compile; the old code goes on serving\n  {broken}")
             return
@@ -119,17 +121,3 @@ class Watcher:
     def _is_ignored(self, path: str) -> bool:
         inside = os.path.relpath(path, self._root)
         return any(fnmatchcase(inside, glob) or fnmatchcase(os.path.basename(path), glob) for glob in self._ignored)
-
-
-def _why_broken(path: str) -> str | None:
-    """Why a Python file cannot be compiled, or None."""
-    if not path.endswith(".py"):
-        return None
-    try:
-        with open(path, "rb") as file:
-            compile(file.read(), path, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError) as error:
-        return f"{type(error).__name__}: {error}"
-    except OSError:
-        return None
-    return None

@@ -3,7 +3,7 @@ HTTP/1.1 as nearly every client speaks it, without a parser for what none of the
 
 A request is plain when its head came whole, Content-Length or nothing says how long its body is, and it asks for nothing
 special: no chunks, no Expect, no Upgrade, no Connection but keep-alive. What is anything else, or is in any doubt, is
-left to `general`, which knows the whole protocol and takes six times as long.
+left to `general`, which knows the whole protocol and takes far longer.
 """
 
 from __future__ import annotations
