@@ -12,7 +12,8 @@ class Clocks:
 
     def __init__(self):
         self.wall, self.mono = 1_700_000_000.0, 50.0
-        self.detector = FreezeDetector()
+        self.held = 0.0
+        self.detector = FreezeDetector(held=lambda: self.held)
         self.detector.enter(self.wall, self.mono)
 
     def pass_(self, seconds, *, mono=None):
@@ -100,6 +101,31 @@ def test_a_stalled_host_is_no_freeze():
     clocks.beat_after(0.3)
 
     assert clocks.event_after(0.3) is None
+
+
+@pytest.mark.parametrize("ends_with", ["a beat", "an event"])
+def test_an_interpreter_that_another_thread_kept_is_no_freeze(ends_with):
+    """The sample comes seconds late, but the process ran."""
+    clocks = Clocks()
+    clocks.held = 4.8
+    if ends_with == "a beat":
+        clocks.beat_after(5.0)
+        clocks.held = 0.0
+        thaw = clocks.event_after(0.05)
+    else:
+        thaw = clocks.event_after(5.0)
+
+    assert thaw is None
+
+
+def test_a_freeze_beside_an_interpreter_that_was_kept():
+    """What is left after the time that another thread kept it was frozen."""
+    clocks = Clocks()
+    clocks.held = 2.0
+    thaw = clocks.event_after(7.0)
+
+    assert thaw is not None
+    assert thaw.frozen_for == pytest.approx(5.0, abs=0.15)
 
 
 @pytest.mark.parametrize("jump", [-7200.0, 20 * 86_400.0])

@@ -28,6 +28,7 @@ from warmstate.hosts.logging_watch import follow_logging
 from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
 from warmstate.hosts.transport import NativeTransport, transport_for
+from warmstate.hosts.turns import Turns
 from warmstate.hosts.watcher import Terminated, Watcher, outlive, take_short_turns
 from warmstate.instance import Instance
 from warmstate.lifecycle.clock import clock_for
@@ -117,7 +118,8 @@ class _Process:
     def _begin(self) -> None:
         environment = self._environment
         self._clock = clock_for(os.environ)
-        self._detector = FreezeDetector()
+        self._turns = Turns()
+        self._detector = FreezeDetector(held=self._turns.held)
         self._idle_since = 0.0
         self._watcher = Watcher(
             budget=environment.shutdown_budget,
@@ -314,6 +316,7 @@ class _Process:
         detector, clock = self._detector, self._clock
         failures = 0
         while True:
+            self._turns.mark()
             detector.enter(clock.wall(), clock.monotonic())
             try:
                 watcher.waiting = True
@@ -341,6 +344,7 @@ class _Process:
 
     def _beat(self) -> None:
         self._detector.beat(self._clock.wall(), self._clock.monotonic())
+        self._turns.mark()
         self._extension.keep_asking()
         self._guards.check_idle()
 

@@ -7,11 +7,16 @@ How a freeze is recognised: by beats that stop, on two clocks.
 3. A wait ends by a beat or by an event. After a stop the kernel starts a timed-out wait anew, so a gap that ends in a
    beat holds between one and two intervals of running time, one that ends in an event between none and one.
 4. Clocks that ran backwards, or over two weeks ahead, are wrong, not frozen.
+5. A thread that does not give up the interpreter delays a beat as a freeze does: the host tells how long, and it is taken off.
 """
 
 from __future__ import annotations
 
 from warmstate.lifecycle.events import Thaw
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["BEAT", "FreezeDetector", "thaw_between"]
 
@@ -27,13 +32,15 @@ class FreezeDetector:
     Adds up how long the process was frozen during one wait in `next`.
 
     `enter` when the wait begins, `beat` at each timed-out slice, `leave` when the event is there; each with a sample of
-    both clocks in seconds. Pure: it reads no clock.
+    both clocks in seconds. Pure: it reads no clock. `held` is asked, when a sample comes late, for how many seconds since the
+    one before it the process ran but the caller could not.
     """
 
-    __slots__ = ("_floor", "_frozen", "_interval", "_jump", "_mono", "_uncertainty", "_wall", "faults")
+    __slots__ = ("_floor", "_frozen", "_held", "_interval", "_jump", "_mono", "_uncertainty", "_wall", "faults")
 
-    def __init__(self, interval: float = BEAT) -> None:
+    def __init__(self, interval: float = BEAT, held: Callable[[], float] = lambda: 0.0) -> None:
         self._interval = interval
+        self._held = held
         self._floor = max(_SHORTEST_GAP, 3 * interval)
         self._wall = self._mono = self._frozen = self._uncertainty = self._jump = 0.0
         self.faults = 0
@@ -73,7 +80,7 @@ class FreezeDetector:
         if by_wall < 0.0 or by_wall > _LONGEST_FREEZE:
             self.faults += 1
             by_wall = by_mono
-        gap = max(by_wall, by_mono)
+        gap = max(by_wall, by_mono) - self._held()
         if self._floor < gap <= _LONGEST_FREEZE:
             self._frozen += gap - running
             self._uncertainty += self._interval
