@@ -67,6 +67,7 @@ class ScriptedApi:
         self.waiting = 0
         self.registered = threading.Event()
         self.on_chunk = None
+        self.on_head = None
         self._lock = threading.Lock()
         self._closed = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -126,6 +127,8 @@ class ScriptedApi:
         self.calls.append((time.monotonic(), start[0], path))
         if start[0] == "GET":
             return self._get(connection, path)
+        if self.on_head is not None:
+            self.on_head()
         body, trailers = self._body(lines, headers)
         if path.endswith("/extension/register"):
             connection.sendall(http(200, b"{}", Lambda_Extension_Identifier="id"))

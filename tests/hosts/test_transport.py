@@ -110,6 +110,29 @@ def test_bodies_of_every_size_and_form(api, transport, size, form):
     assert 202 == transport.post(POST).status
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_events_of_changing_size(api, transport, seed):
+    """A large event changes how the next one is read, whatever that one's size, head and pieces; nothing is lost or mixed."""
+    generator = random.Random(seed)
+    for number in range(12):
+        body = generator.randbytes(generator.choice([0, 10, 5_000, 65_000, 300_000]))
+        data = http(200, body, **({"X_Long": "y" * 6_000} if generator.random() < 0.3 else {}))
+        cuts = [generator.randrange(1, 100) for _ in range(generator.choice([0, 0, 4]))]
+        api.events.put(in_pieces(data, cuts) if number % 5 else chunked(body) if body else chunked())
+
+        assert body == transport.get(NEXT).body
+        assert 202 == transport.post(POST).status
+
+
+def test_a_large_answer_to_a_slow_reader(api, transport):
+    """What the peer does not take at once, in the middle of a head or of a body, is sent when it reads on."""
+    large = response_request(Invocation("id-1", b"", deadline_ms=0), Success(random.Random(1).randbytes(6_000_000)))
+    api.on_head = lambda: time.sleep(0.1)
+
+    assert 202 == transport.post(large).status
+    assert large.body == api.answer().body
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_answers_in_small_pieces(api, transport, seed):
     """Bytes may come in any pieces."""

@@ -86,6 +86,58 @@ def test_a_loop_that_ends_early_leaves_nothing_for_the_next_event(begun, misbeha
     assert b'"served"' == serve(instance).body
 
 
+async def _schedule(handler):
+    asyncio.get_running_loop().call_soon(handler.log.append, "ran")
+    return "scheduled"
+
+
+async def _hear_the_end(handler):
+    asyncio.current_task().add_done_callback(lambda _: handler.log.append("ran"))
+    return "heard"
+
+
+async def _begin_a_task(handler):
+    async def first_step():
+        handler.log.append("ran")
+
+    handler.task = asyncio.ensure_future(first_step())
+
+
+@pytest.mark.parametrize("leave", [_schedule, _hear_the_end, _begin_a_task])
+def test_what_the_last_step_set_going_runs_before_the_answer(begun, leave) -> None:
+    """A connection that is closed at the end of a handler is closed then, not hours later in the next event."""
+    instance = begun(Async)
+    instance.handler.work = [leave]
+
+    serve(instance)
+
+    assert ["ran"] == instance.handler.log
+
+
+def test_work_that_was_given_up_does_not_end_the_loop_of_the_next_event(begun) -> None:
+    """A handler that swallows its cancellation and ends in the middle of the next event leaves that one alone."""
+    instance = begun(Async)
+    handler = instance.handler
+
+    async def stubborn(handler):
+        asyncio.get_running_loop().stop()
+        while not handler.log:
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                pass
+
+    async def let_it_end(handler):
+        handler.log.append("end")
+        await asyncio.sleep(0.1)
+        return "whole"
+
+    handler.work = [stubborn, let_it_end]
+
+    assert "Runtime.LifecycleError" == serve(instance).error_type
+    assert b'"whole"' == serve(instance).body
+
+
 def test_an_exit_in_a_task_of_one_caller_keeps_the_others(begun) -> None:
     """On the standing loop an exiting background task ends nobody else's work."""
     instance = begun(Async, many=2)

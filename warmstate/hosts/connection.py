@@ -6,13 +6,15 @@ import _socket
 import sys
 
 from warmstate.errors import ConfigurationError, TransportError
-from warmstate.hosts.http11 import one_more_beat
+from warmstate.hosts.http11 import MOST_STALL, RECEIVE, one_more_beat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["connect_to", "parse_address", "send_all", "timeval"]
+__all__ = ["connect_to", "parse_address", "receive_head", "send_all", "send_both", "timeval"]
+
+_MOST_PEEK = 4096
 
 
 def parse_address(runtime_api: str) -> tuple[str, int, str]:
@@ -88,6 +90,35 @@ def send_all(
                 stalled = one_more_beat(stalled, beat, is_over, most)
             else:
                 stalled = 0.0
+
+
+def send_both(
+    connection: _socket.socket, head: bytes, body: bytes, beat: float, is_over: Callable[[float], bool]
+) -> None:
+    """
+    A head and a large body in one call: to join them would copy the body, and a peer that gets the head alone wakes for it.
+
+    Raises:
+        TransportError: as `send_all`.
+        OSError: the connection broke.
+    """
+    try:
+        sent = connection.sendmsg((head, body))
+    except BlockingIOError:
+        sent = 0
+    send_all(connection, head, min(sent, len(head)), beat, is_over, most=MOST_STALL)
+    send_all(connection, body, max(sent - len(head), 0), beat, is_over, most=MOST_STALL)
+
+
+def receive_head(connection: _socket.socket) -> bytes:
+    """
+    What `recv` returns, but nothing beyond the end of a head, so that a large body comes in one piece and need not be joined.
+
+    Raises:
+        OSError: nothing came within a beat, or the connection broke.
+    """
+    end = connection.recv(_MOST_PEEK, _socket.MSG_PEEK).find(b"\r\n\r\n")
+    return connection.recv(RECEIVE if end < 0 else end + 4)
 
 
 def timeval(seconds: float) -> bytes:

@@ -239,7 +239,7 @@ def read_exactly(connection: _socket.socket, begin: bytes, length: int, beat: fl
         TransportError: the peer ended before, or sent nothing for too long.
         OSError: the connection broke.
     """
-    pieces = [begin]
+    pieces = [begin] if begin else []  # one piece alone is not copied when it is joined
     left = length - len(begin)
     stalled = 0.0
     while left:

@@ -14,7 +14,7 @@ import _socket
 import select
 
 from warmstate.errors import TransportError
-from warmstate.hosts.connection import connect_to, parse_address, send_all, timeval
+from warmstate.hosts.connection import connect_to, parse_address, receive_head, send_all, send_both, timeval
 from warmstate.hosts.descriptors import Reserve, end_own, is_for_want_of_one, leads_to
 from warmstate.hosts.http11 import (
     CHUNKED,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["NativeTransport", "transport_for"]
 
 _USER_AGENT = "warmstate/0.1"
-
-
 _MOST_INTERIM = 16
 _FOR_EVER = float("inf")
 
@@ -68,6 +66,7 @@ class NativeTransport:
         "_identity",
         "_known",
         "_known_reply",
+        "_large",
         "_lines",
         "_owed",
         "_poll",
@@ -100,6 +99,7 @@ class NativeTransport:
         self._heads_read = HeadReader()
         self._known: bytes = b""
         self._known_reply = Reply(202, {}, b"")
+        self._large = False  # whether the last event was
         self._poll = select.poll()
         self.is_over: Callable[[float], bool] = never
         """Asked while the peer neither reads nor answers: whether waiting for that many seconds is enough now."""
@@ -163,8 +163,7 @@ class NativeTransport:
             if len(body) <= RECEIVE:
                 self._put(connection, head + body)
             else:
-                self._put(connection, head)
-                self._put(connection, body)
+                send_both(connection, head, body, self._seconds, self.is_over)
         except TransportError:  # it takes no more
             self.close()
             raise
@@ -303,6 +302,7 @@ class NativeTransport:
     ) -> Reply:
         """One whole reply; a `patient` reader waits for its first byte for ever, and `on_beat` is called meanwhile."""
         receive = connection.recv
+        split = patient and self._large
         stalled = 0.0
         data = self._buffer
         self._buffer = b""
@@ -313,7 +313,7 @@ class NativeTransport:
             if len(data) > MOST_HEAD:
                 raise TransportError(f"The Runtime API sent more than {MOST_HEAD} bytes of headers.")
             try:
-                piece = receive(RECEIVE)
+                piece = receive_head(connection) if split else receive(RECEIVE)
             except BlockingIOError:
                 if patient and not data:
                     if on_beat is not None:
@@ -344,6 +344,8 @@ class NativeTransport:
                 body = rest[:length] if len(rest) > length else rest
             else:
                 body = read_exactly(connection, rest, length, self._seconds)
+                if patient:
+                    self._large = length > RECEIVE
         elif length == CHUNKED:
             chunked, self._buffer = read_chunks(connection, rest, self._seconds)
             if chunked is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 
+from warmstate._typing import cast
 from warmstate.errors import LifecycleError
 from warmstate.instance.handover import Handover
 
@@ -33,12 +34,13 @@ _LOOK_AGAIN = 0.02
 class EventLoop:
     """Runs coroutines to their end for callers that are not async."""
 
-    __slots__ = ("_driver", "_lock", "_loop", "_standing", "_thread_id")
+    __slots__ = ("_driven", "_driver", "_lock", "_loop", "_standing", "_thread_id")
 
     def __init__(self, *, standing: bool = False) -> None:
         self._standing = standing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread_id: int | None = None
+        self._driven: object = None  # the task that ends the loop's run
         self._lock = _thread.allocate_lock()
         self._driver = _thread.allocate_lock()  # held by the thread that drives the loop
 
@@ -155,10 +157,13 @@ class EventLoop:
     def _drive(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
         # Half the cost of run_until_complete, which makes a future of a future and wraps the context once more.
         self._thread_id = _thread.get_ident()
-        task = loop.create_task(work)
+        self._driven = task = loop.create_task(self._to_the_end(loop, work))
         task.add_done_callback(_stop)
         try:
             loop.run_forever()
+            if getattr(loop, "_ready", True):  # what the work set going as it ended, as closing a connection
+                loop.call_soon(loop.stop)
+                loop.run_forever()
             if not task.done():
                 raise LifecycleError(
                     "the event loop was stopped before the work ended: do not call loop.stop() in a handler"
@@ -170,8 +175,18 @@ class EventLoop:
         finally:
             if not task.done():  # stopped, or another task of the handler asked the process to exit
                 _give_up(loop, task)
-            self._thread_id = None
+            self._driven = self._thread_id = None
         return task.result()
+
+    async def _to_the_end(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
+        """`work`, after which the loop stops with this turn: `_stop` would need one more."""
+        task = cast("asyncio.Task[Any]", self._driven)
+        try:
+            return await work
+        finally:
+            if task is self._driven:  # else it was given up, and the loop runs for another event
+                task.remove_done_callback(_stop)
+                loop.stop()
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
         """Let the thread that runs the loop do the work; where it leaves the loop before that is done, drive it from here."""

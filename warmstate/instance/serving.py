@@ -308,6 +308,8 @@ class Serving:
         """Wait for what is awaitable; start the stream of a generator, which leaves `answer.stream` set."""
         if hasattr(result, "__await__"):
             result = self._in_time(context, self._code.wait, result)
+            if type(result) in _PLAIN:
+                return result
         # A generator, or an async one; other things have a `send` too.
         if hasattr(result, "asend") or (hasattr(result, "send") and hasattr(result, "__next__")):
             from warmstate.instance.streamed import Stream
