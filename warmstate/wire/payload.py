@@ -212,11 +212,13 @@ def _is_plain(value: Any) -> bool:
         if kind is dict:
             if not _TEXT.issuperset(map(type, value)):
                 return False
-            nested = [item for item in value.values() if type(item) not in scalars]
-        elif kind is list or kind is tuple:
-            nested = [item for item in value if type(item) not in scalars]
-        else:
+            value = value.values()
+        elif kind is not list and kind is not tuple:
             return _are_plain_together([value])
+        nested: list[Any] = []
+        for item in value:  # a comprehension would be a call
+            if type(item) not in scalars:
+                nested.append(item)
         if len(nested) != 1:
             return not nested or _are_plain_together(nested)
         value = nested[0]
