@@ -216,9 +216,9 @@ def _is_plain(value: Any) -> bool:
         elif kind is not list and kind is not tuple:
             return _are_plain_together([value])
         nested: list[Any] = []
-        for item in value:  # a comprehension would be a call
+        for item in value:
             if type(item) not in scalars:
-                nested.append(item)
+                nested.append(item)  # noqa: PERF401 - a comprehension would be a call, for a handful of items
         if len(nested) != 1:
             return not nested or _are_plain_together(nested)
         value = nested[0]
