@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
+import attrs
 import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -109,6 +110,39 @@ class TestUnits:
         ledger.begin("handle")
         assert 10**30 == shop.count
         ledger.commit()
+
+    @pytest.mark.parametrize(
+        "decorated",
+        [
+            attrs.define,
+            attrs.define(on_setattr=attrs.setters.NO_OP),
+            attrs.define(slots=False),
+            attrs.frozen,
+            dataclasses.dataclass,
+            dataclasses.dataclass(frozen=True),
+        ],
+        ids=["define", "no hooks", "with __dict__", "frozen", "dataclass", "frozen dataclass"],
+    )
+    def test_objects_of_every_kind_of_class_are_committed(self, tmp_path, decorated):
+        """Whether it may change in place or not: what a unit left in an object is there after a reset."""
+
+        @decorated
+        class Page:
+            words: list[str]
+
+        class Book(StatefulHandler):
+            page: State[Page | None] = state(default=None, survives="reset")
+
+        book, ledger, _ = start(tmp_path, Book)
+        for word in "abc":
+            ledger.begin("handle")
+            if book.page is None:
+                book.page = Page([])
+            book.page.words.append(word)
+            ledger.commit()
+        book, _, _ = start(tmp_path, Book)
+
+        assert Page(["a", "b", "c"]) == book.page
 
     def test_a_value_that_is_slow_to_compare_is_named_once(self, tmp_path, heard):
         """What took over 5 ms to encode and had not changed is told once, with the advice; what changed, or was quick, never is."""

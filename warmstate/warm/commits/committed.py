@@ -157,6 +157,7 @@ def is_fixed(value: Any) -> bool:
     if parameters is not None:
         return parameters.frozen and all(is_fixed(getattr(value, name, None)) for name in kind.__dataclass_fields__)
     attributes = getattr(kind, "__attrs_attrs__", None)
-    if attributes is not None and kind.__setattr__.__module__ == "attr._make" and "frozen" in kind.__setattr__.__name__:
+    setter = kind.__setattr__  # a slot wrapper without a module, where the class has none of its own
+    if attributes is not None and getattr(setter, "__module__", "") == "attr._make" and "frozen" in setter.__name__:
         return all(is_fixed(getattr(value, attribute.name, None)) for attribute in attributes)
     return False
