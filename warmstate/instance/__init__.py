@@ -178,6 +178,10 @@ class Instance:
         """
         return self._serving.invoke(invocation, thaw)
 
+    def watch(self, look: Callable[[], object]) -> None:
+        """Call `look` from now on each time right before the user's `handle`, in its unit of work: for tests."""
+        self._serving.watch(look)
+
     def froze(self, thaw: Thaw) -> None:
         """A freeze ended, and no invocation followed it: the next one is told."""
         self._serving.froze(thaw)

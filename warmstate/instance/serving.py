@@ -183,6 +183,16 @@ class Serving:
         self._numbers = count(1)
         self._deliveries = deliveries
 
+    def watch(self, look: Callable[[], object]) -> None:
+        """As `Instance.watch`."""
+        handle = self._handle
+
+        def watched(event: object, context: Context) -> object:
+            look()
+            return handle(event, context)
+
+        self._handle = watched
+
     def froze(self, thaw: Thaw) -> None:
         """As `Instance.froze`."""
         if thaw.frozen_for > self._thaw_after:

@@ -9,6 +9,7 @@ One execution environment in this process: a directory for its `/tmp`, and the i
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import tempfile
@@ -149,6 +150,8 @@ class Environment:
             self._lifecycle.push("exit")
             raise
         self._process = process
+        if platform.watcher is not None:
+            process.watch(functools.partial(platform.watcher, "handle", process.handler))
         self._next()
 
     def serve(self, invocation: Invocation, *, dying: Callable[[Any], object] | None = None) -> Result:
@@ -177,6 +180,8 @@ class Environment:
         answer = process.invoke(invocation, thaw=thaw)
         self.starts[answer.context.start] += 1
         result = self._deliver(invocation, answer)
+        if platform.watcher is not None:
+            platform.watcher("answered", process.handler)
         if dying is not None:
             dying(process.handler)
             self.kill()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import copy
+import functools
+import json
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, seed as with_seed, settings, strategies
+from hypothesis.errors import Flaky
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -15,12 +17,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from warmstate.errors import ConfigurationError
+from warmstate.errors import CommitError, ConfigurationError
 from warmstate.testing.platform import Platform
+from warmstate.testing.sameness import is_same, snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from warmstate.testing.result import Result
     from warmstate.testing.survival import Promises
 
 __all__ = ["Lives", "live", "machine_of"]
@@ -39,6 +43,8 @@ class Lives(RuleBasedStateMachine):
         promises: What must hold.
         answered: How many invocations succeeded, in all lives; without any, nothing was tried.
         failed: How many of those meant to fail did.
+        before: What there was after the last event.
+        seen: What there was when the last event's "handle" began, and when it was "answered"; nothing where it did not come to that.
     """
 
     promises: ClassVar[Promises]
@@ -48,9 +54,16 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.platform = Platform(self.promises.target, **self.promises.options)
+        self.platform.watcher = self._sees
+        if self.promises.before_life is not None:
+            self.promises.before_life()
         self.series: list[str] = []
         self.before: dict[str, Any] = {}
+        self.seen: dict[str, dict[str, Any]] = {}
         self.deaths = 0
+        self._met: list[object] = []
+        self._first: dict[str, tuple[object, object]] = {}
+        self._problem = ""
 
     def teardown(self) -> None:
         """End the life."""
@@ -61,6 +74,7 @@ class Lives(RuleBasedStateMachine):
     def do_invoke(self, event: object, word: str = "invoke") -> None:
         """Deliver an event; whatever makes it fail, the state must be as after a failure."""
         process = self._process()
+        self.seen.clear()
         result = self.platform.invoke(event)
         self.deaths = 0
         if result.function_error is None:
@@ -68,9 +82,13 @@ class Lives(RuleBasedStateMachine):
             self._check("invoke", told=word)
             self._check_bounds()
             return
+        if "handle" not in self.seen and self.series and word == "invoke":
+            self._refused(result)
         type(self).failed += word == "fail"
-        same_process = process is None or self._process() is process
-        self._check("fail" if same_process else "reset", told=word)
+        if process is None or self._process() is process:
+            self._check("fail", told=word, since=self.seen.get("handle"), until=self.seen.get("answered"))
+        else:
+            self._check("reset", told=word, since=self._left_by(process) or self.seen.get("handle"))
 
     def do_fail(self, event: object) -> None:
         """Deliver an event that is to fail."""
@@ -85,7 +103,7 @@ class Lives(RuleBasedStateMachine):
         """End the process after its last steps."""
         process = self._process()
         self.platform.reset()
-        self._check("reset", flushed=(process, "freeze"))
+        self._check("reset", since=self._left_by(process), flushed=(process, "freeze"))
 
     def do_kill(self) -> None:
         """End the process without any step."""
@@ -96,10 +114,11 @@ class Lives(RuleBasedStateMachine):
     def do_die(self, event: object) -> None:
         """Kill it between commit and answer; what was committed may be there or not, and the event comes again."""
         dying: dict[str, Any] = {}
+        self.seen.clear()
         self.deaths += 1
         request_id = str(uuid.uuid4())
         self.platform.invoke_and_die(event, request_id=request_id, just_before=lambda it: dying.update(self._look(it)))
-        self._check("die", dying=dying)
+        self._check("die", since=self.seen.get("handle"), dying=dying)
         if self.deaths < _DEATHS_MOST:
             self.platform.invoke(event, request_id=request_id)
             self.deaths = 0
@@ -115,27 +134,39 @@ class Lives(RuleBasedStateMachine):
     # ---- what must hold
 
     def _check(
-        self, word: str, *, told: str = "", dying: dict[str, Any] | None = None, flushed: tuple[Any, str] = (None, "")
+        self,
+        word: str,
+        *,
+        told: str = "",
+        since: dict[str, Any] | None = None,
+        until: dict[str, Any] | None = None,
+        dying: dict[str, Any] | None = None,
+        flushed: tuple[Any, str] = (None, ""),
     ) -> None:
+        """Compare what is there after an event, or was `until` then, with what was before it, or `since` then."""
         self.series.append(told or word)
         now = self._remember_after(word)
+        if self._problem:
+            self._broken(self._problem)
+        earlier = self.before if since is None else since
+        later = now if until is None else until
         for name, events in self.promises.kept.items():
-            allowed = [there[name] for there in (self.before, dying or {}) if name in there]
-            if word in events and allowed and name in now and not any(_same(known, now[name]) for known in allowed):
-                self._lost(f"{name} was {allowed[0]!r} and is {now[name]!r} after {told or word}")
+            allowed = [there[name] for there in (earlier, dying or {}) if name in there]
+            if word in events and allowed and name in later and not any(is_same(had, later[name]) for had in allowed):
+                self._lost(f"{name} was {allowed[0]!r} and is {later[name]!r} after {told or word}")
         self._check_tails(word, now, dying or {})
         handler, survives = flushed
         for name, tail in self.promises.tails.items():
             waiting = 0 if handler is None or survives not in {"", tail.survives} else len(getattr(handler, name))
             if waiting:
                 self._lost(f"{name} still held {waiting} items after the last steps of {word}, and they are gone")
-        self.before = {name: _copy(value) for name, value in now.items()}
+        self.before = {name: snapshot(value) for name, value in now.items()}
 
     def _check_tails(self, word: str, now: dict[str, Any], dying: dict[str, Any]) -> None:
         for name, tail in self.promises.tails.items():
             kept = {"freeze"} if tail.survives == "freeze" else {"freeze", "kill", "die"}
             allowed = [there[name] for there in (self.before, dying) if name in there]
-            if word in kept and allowed and name in now and not any(_same(known, now[name]) for known in allowed):
+            if word in kept and allowed and name in now and not any(is_same(known, now[name]) for known in allowed):
                 self._lost(f"{name} held {allowed[0]!r} and holds {now[name]!r} after {word}")
 
     def _check_bounds(self) -> None:
@@ -145,12 +176,23 @@ class Lives(RuleBasedStateMachine):
                 if bound is not None and held >= bound:
                     self._lost(f"{name} holds {held} after an answer, where its flush is due at {bound}")
 
-    def _lost(self, what: str) -> None:
-        handler = self.promises.target.__name__
-        life = ", ".join(self.series)
-        raise AssertionError(
-            f"{handler}.{what}; the shortest life that shows it is {life}:\n\n{self.platform.timeline}"
+    def _refused(self, result: Result) -> None:
+        told = json.loads(result.payload)
+        self._broken(
+            f"{self._name} did not come as far as handle after {self.series[-1]}: "
+            f"{result.error_type}: {told.get('errorMessage', '')}"
         )
+
+    def _lost(self, what: str) -> None:
+        self._broken(f"{self._name}.{what}")
+
+    def _broken(self, what: str) -> None:
+        life = ", ".join(self.series)
+        raise AssertionError(f"{what}; the shortest life that shows it is {life}:\n\n{self.platform.timeline}")
+
+    @property
+    def _name(self) -> str:
+        return self.promises.target.__name__
 
     # ---- looking
 
@@ -164,12 +206,75 @@ class Lives(RuleBasedStateMachine):
         self.platform.ps()[0].start()
         return self._look(self.platform.handler)
 
-    def _remember(self) -> None:
-        self.before = {name: _copy(value) for name, value in self._remember_after("invoke").items()}
+    def _left_by(self, process: object) -> dict[str, Any] | None:
+        """What a process left behind: its last steps, a flush among them, may change slots, and those commit as ever."""
+        if process is None:
+            return None
+        try:
+            return {name: snapshot(value) for name, value in self._look(process).items()}
+        except CommitError:  # its last step failed, and what it rolled back to is in a file that is closed
+            return None
 
-    def _look(self, handler: object) -> dict[str, Any]:
-        kept = {name: getattr(handler, name) for name in self.promises.kept}
-        return kept | {name: list(getattr(handler, name)) for name in self.promises.tails}
+    def _remember(self) -> None:
+        self.before = {name: snapshot(value) for name, value in self._remember_after("invoke").items()}
+
+    def _sees(self, moment: str, handler: object) -> None:
+        self.seen[moment] = {name: snapshot(value) for name, value in self._look(handler).items()}
+
+    def _look(self, handler: Any) -> dict[str, Any]:
+        """The values that are watched. Those that commit are put back where they were: only who touches them commits them."""
+        held = handler.__dict__
+        there = frozenset(held)
+        found = {name: getattr(handler, name) for name in self.promises.kept}
+        for name, slot in self.promises.target.__warmstate__.slots.items():
+            if slot.commits and name not in there:
+                held.pop(name, None)
+        if not any(handler is known for known in self._met):
+            self._met.append(handler)
+            self._meet(handler, found)
+        return found | {name: list(getattr(handler, name)) for name in self.promises.tails}
+
+    def _meet(self, handler: Any, found: dict[str, Any]) -> None:
+        """A process is seen for the first time."""
+        for name, value in found.items():
+            known, begun = self._first.setdefault(name, (value, snapshot(value)))
+            if known is value and not is_same(begun, value):
+                self._problem = (
+                    f"{self._name}.{name} began as {begun!r}, and begins as {value!r} in a new process: its factory gives the same "
+                    "object each time, and what one process did to it is there for the next"
+                )
+        for name, delivered in self.promises.delivered.items():
+            method = self.promises.target.__warmstate__.tails[name].flush_method
+            handler.__dict__[method] = attended(
+                getattr(handler, method), functools.partial(self._flushed, name, delivered)
+            )
+
+    def _flushed(self, name: str, delivered: Callable[[], Iterable[object]], done: list[object]) -> None:
+        there = list(delivered())
+        for item in done:
+            if not any(is_same(item, known) for known in there):
+                self._problem = (
+                    f"{self._name}.{name}: its flush called {item!r} done, which is not in what it delivered"
+                )
+                return
+
+
+def attended(flush: Callable[[Any], Any], tell: Callable[[list[object]], None]) -> Callable[[Any], Any]:
+    """A flush method, plain or async, that tells after each call which items it says are done."""
+
+    def told(items: list[object], result: Any) -> Any:
+        tell(items if result is None else items[:result])
+        return result
+
+    async def waited(items: list[object], result: Any) -> Any:
+        return told(items, await result)
+
+    def attended_flush(batch: Any) -> Any:
+        items = [snapshot(item) for item in batch]
+        result = flush(batch)
+        return waited(items, result) if hasattr(result, "__await__") else told(items, result)
+
+    return attended_flush
 
 
 def machine_of(promises: Promises) -> type[Lives]:
@@ -214,7 +319,13 @@ def live(machine: type[RuleBasedStateMachine], *, examples: int, steps: int, see
     if seed is not None:
         chosen = settings(chosen, database=None)
         machine = with_seed(seed)(machine)
-    run_state_machine_as_test(machine, settings=chosen)
+    try:
+        run_state_machine_as_test(machine, settings=chosen)
+    except Flaky as error:
+        raise AssertionError(
+            f"{machine.promises.target.__name__} does not live the same life twice, so none can be judged: something beside its events "
+            "has a say in it, as threads do, the time, random numbers, or globals, which live on in this process"
+        ) from error
     name = machine.promises.target.__name__
     if not machine.answered:
         raise ConfigurationError(f"{name} failed with every event, so no promise was tried: give event=")
@@ -243,20 +354,3 @@ def _strategy(event: object) -> strategies.SearchStrategy[Any]:
 
 def _is_a(value: object, kind: type) -> bool:
     return isinstance(value, kind)
-
-
-def _copy(value: Any) -> Any:
-    try:
-        return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 - an encoder, a connection: then it is the object itself that must be there
-        return value
-
-
-def _same(before: Any, now: Any) -> bool:
-    if _is_a(before, list) and _is_a(now, list):
-        return len(before) == len(now) and all(map(_same, before, now))
-    if (
-        getattr(now.__class__, "__eq__", None) is object.__eq__
-    ):  # it has no notion of being equal, so a copy says nothing
-        return before.__class__ is now.__class__
-    return bool(before == now)

@@ -48,12 +48,15 @@ class Platform(AnyPlatform):
     Attributes:
         timeline: What happened so far; `print(platform.timeline)`.
         starts: How many invocations found their environment how: `{"cold": 1, "thaw": 2}`.
+        watcher: Called as `watcher("handle", handler)` right before each `handle`, and with "answered" right after its answer left; None
+            for nobody. Processes that run already are not watched.
     """
 
     target: type[StatefulHandler] | Callable[[Any, Any], object] = attrs.field()
     clock: FakeClock = attrs.field(factory=FakeClock, kw_only=True)
     shutdown_budget: float = attrs.field(default=0.3, kw_only=True)
     cut_after: float | None = attrs.field(default=None, kw_only=True)
+    watcher: Callable[[str, Any], object] | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.timeline = Timeline(self.clock.wall)

@@ -15,7 +15,7 @@ import attrs
 from warmstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hypothesis.stateful import RuleBasedStateMachine
 
@@ -37,6 +37,8 @@ class Promises:
     Attributes:
         kept: The events that each attribute outlives unchanged.
         tails: Those whose bounds are held to.
+        delivered: For a tail, what tells the items that came out of it.
+        before_life: Called before each life.
         event: What it is invoked with, or a Hypothesis strategy of that.
         failing: What makes it fail, or a strategy of that; None for nothing.
         options: As for `Platform`.
@@ -45,6 +47,8 @@ class Promises:
     target: type[StatefulHandler]
     kept: Mapping[str, frozenset[str]]
     tails: Mapping[str, Tail[Any]]
+    delivered: Mapping[str, Callable[[], Iterable[object]]]
+    before_life: Callable[[], object] | None
     event: object
     failing: object
     options: Mapping[str, Any]
@@ -56,6 +60,8 @@ def assert_survives(
     *,
     event: object = None,
     failing: object = None,
+    delivered: Mapping[str, Callable[[], Iterable[object]]] | None = None,
+    before_life: Callable[[], object] | None = None,
     examples: int = 50,
     steps: int = 12,
     seed: int | None = None,
@@ -67,7 +73,8 @@ def assert_survives(
     A life is a series of "invoke" (with `event`), "freeze" (twenty minutes), "reset" (after the last steps), "kill" (without any),
     "die" (killed after the commit, before the answer leaves; then the event comes again), "spindown" and, where `failing` is
     given, "fail" (an invocation with it). Three deaths in a row are left out: there the runtime drops what was committed, as it
-    may be the cause. Needs Hypothesis: `warmstate[testing]`.
+    may be the cause. An event must come as far as `handle` each time, so an `on_thaw` or `on_init` that raises is told too. Values are
+    compared down to their fields; what their own `==` says is not asked. Needs Hypothesis: `warmstate[testing]`.
 
     Args:
         target: The handler class.
@@ -75,6 +82,9 @@ def assert_survives(
             the slots and tails that the class declares, and what they promise.
         event: The event of the invocations; a Hypothesis strategy makes another one each time.
         failing: An event that makes the handler fail, or a strategy; what it changed in committed slots must be rolled back.
+        delivered: What the flushes wrote to the outside, by the names of tails: `{"photos": lambda: BUCKET}`. Then each item that a
+            flush calls done must be there. Have the events make items that differ, or one stands for the other.
+        before_life: Called before each life, to empty what the handler wrote to.
         examples: How many lives are tried.
         steps: How many events each has.
         seed: Tries the same lives each time. None leaves that to Hypothesis, which remembers what failed and tries it first.
@@ -84,7 +94,9 @@ def assert_survives(
         AssertionError: State was lost; the message shows what, and the timeline.
         ConfigurationError: There is nothing to look at, no event did what it is for, or Hypothesis is not installed.
     """
-    machine = survival_machine(target, state, event=event, failing=failing, **options)
+    machine = survival_machine(
+        target, state, event=event, failing=failing, delivered=delivered, before_life=before_life, **options
+    )
     from warmstate.testing.lives import live
 
     live(machine, examples=examples, steps=steps, seed=seed)
@@ -96,6 +108,8 @@ def survival_machine(
     *,
     event: object = None,
     failing: object = None,
+    delivered: Mapping[str, Callable[[], Iterable[object]]] | None = None,
+    before_life: Callable[[], object] | None = None,
     **options: Any,
 ) -> type[RuleBasedStateMachine]:
     """
@@ -108,6 +122,8 @@ def survival_machine(
         state: The same.
         event: The same.
         failing: The same.
+        delivered: The same.
+        before_life: The same.
         options: The same.
 
     Raises:
@@ -124,6 +140,11 @@ def survival_machine(
             f"{target.__name__} declares no slot and no tail: name the attributes that must survive, as in "
             'assert_survives(Handler, {"frames": ["freeze"]})'
         )
+    strangers = sorted(set(delivered or {}).difference(declared.tails))
+    if strangers:
+        raise ConfigurationError(
+            f"{target.__name__} has no tail {', '.join(strangers)} for delivered=; its tails: {', '.join(declared.tails) or 'none'}"
+        )
     unknown = sorted({word for events in kept.values() for word in events}.difference(EVENTS))
     if unknown:
         raise ConfigurationError(f"there is no event {', '.join(unknown)}; there are: {', '.join(EVENTS)}")
@@ -135,4 +156,4 @@ def survival_machine(
         raise ConfigurationError(
             "assert_survives tries its lives with Hypothesis, which is not installed: pip install 'warmstate[testing]'"
         ) from None
-    return machine_of(Promises(target, kept, tails, event, failing, options))
+    return machine_of(Promises(target, kept, tails, delivered or {}, before_life, event, failing, options))

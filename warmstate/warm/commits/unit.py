@@ -364,8 +364,11 @@ class Ledger:
         try:
             held = argument_of(annotation_of(owner, name, around), owner, around)
             return codec_for(list[held] if items else held, owner, around)  # type: ignore[valid-type]  # a type known at run time
-        except (Unresolved, CodecError) as error:
+        except Unresolved as error:
             raise CodecError(f"{owner.__qualname__}.{name} cannot be written: {error}") from None
+        except CodecError as error:
+            told = str(error).partition(": ")[2]
+            raise CodecError(f"{owner.__qualname__}.{name} cannot be written: {told}", error.path) from None
 
     def _make_buffer(self, tail: Tail[Any]) -> Buffer[Any]:
         early = self._held.get(tail.name)
