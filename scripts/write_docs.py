@@ -15,6 +15,7 @@ from scripts.markers import replace_between
 from warmstate import errors
 from warmstate.cli.client import VARIABLES
 from warmstate.cli.problem import EXIT_CODES
+from warmstate.cli.settings import documented
 from warmstate.instance import hooks
 from warmstate.lifecycle.environment import SETTINGS
 from warmstate.lifecycle.machine import diagram
@@ -51,7 +52,7 @@ def variables() -> str:
     groups: dict[str, Mapping[str, str]] = {
         "runtime": SETTINGS,
         "bootstrap": BOOTSTRAP_VARIABLES,
-        "command line": VARIABLES,
+        "command line": {**VARIABLES, **documented()},
     }
     for reader, settings in groups.items():
         for name, text in settings.items():

@@ -42,24 +42,27 @@ KEYS: Final[Mapping[str, Mapping[str, str]]] = {
         "reload": '"keep", "fresh" or "off"',
         "watch": "a list of further paths",
         "idle": 'seconds, or "6m"',
+        "max_age": 'seconds, or "1h"',
         "strategy": '"aws" or "round-robin"',
     },
 }
 """What `[tool.warmstate]` and `[tool.warmstate.dev]` may say."""
 
 
-def read_configuration(folder: str) -> dict[str, Any]:
+def read_configuration(folder: str, file: str | None = None) -> dict[str, Any]:
     """
-    `[tool.warmstate]` of the pyproject.toml in `folder`; empty where there is none.
+    `[tool.warmstate]` of the pyproject.toml in `folder`, empty where there is none; or of `file`, which must be there.
 
     Raises:
-        ConfigurationError: It is no TOML, or says something unknown.
+        ConfigurationError: It is no TOML, says something unknown, or `file` cannot be read.
     """
-    path = os.path.join(folder, "pyproject.toml")
+    path = os.path.join(folder, file or "pyproject.toml")
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode()
-    except OSError:
+        with open(path, "rb") as opened:
+            text = opened.read().decode()
+    except OSError as error:
+        if file is not None:
+            raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}.") from None
         return {}
     if "[tool.warmstate" not in text:
         return {}

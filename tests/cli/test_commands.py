@@ -1,4 +1,4 @@
-"""The command line against a running emulator: answers on stdout, the rest on stderr, documented exit codes."""
+"""The command line against a running emulator: answers on stdout, the rest on stderr."""
 
 import ast
 import json
@@ -9,38 +9,11 @@ import sys
 import pytest
 
 from tests.emulator.conftest import CLIENTS, ROOT, TASK_ROOT
-from warmstate.cli.main import build_parser, main
-from warmstate.emulator import Emulator, Function
+from warmstate.cli.arguments import build_parser
+from warmstate.emulator import Function
 from warmstate.project import find_handlers
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(scope="module")
-def running():
-    """An emulator with one function."""
-    with Emulator() as emulator:
-        runtime = [sys.executable, str(CLIENTS / "plain.py"), "--register"]
-        emulator.add(
-            Function(
-                name="plain", handler="app.Handler", task_root=TASK_ROOT, runtime=runtime, timeout=2, max_instances=1
-            )
-        )
-        yield emulator
-
-
-@pytest.fixture
-def run(running, capfd, monkeypatch, tmp_path):
-    """Run a command in this process; returns its exit code, stdout and stderr."""
-    monkeypatch.setenv("WARMSTATE_ENDPOINT", running.url)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = main(arguments)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 def test_answer_is_all_that_stdout_has(run):
@@ -52,98 +25,11 @@ def test_answer_is_all_that_stdout_has(run):
     assert "billed" in err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["invoke", "-d", '{"raise": "x"}'], 1),
-        (["invoke", "-d", "{"], 2),
-        (["invoke", "unknown"], 2),
-        (["invoke", "-d", "{}", "-E", "sqs"], 2),
-        (["invoke", "-E", "nothing"], 2),
-        (["invoke", "-F", "/does/not/exist"], 2),
-        (["invoke", "-d", '{"sleep": 30}'], 5),
-        (["freeze"], 2),
-        (["freeze", "i-999"], 2),
-        (["invoke", "--endpoint", "http://127.0.0.1:9"], 3),
-        (["-C", "/does/not/exist", "ps"], 2),
-        (["ps", "-C", "/does/not/exist"], 2),
-        (["nothing"], 2),
-        (["invoke", "--nothing"], 2),
-        (["scale", "many"], 2),
-        (["invoke", "--expect-start", "restore"], 8),
-        (["dev"], 2),
-        (["dev", "app"], 2),
-        (["dev", "a.B", "c.B"], 2),
-        (["dev", "nowhere.Handler"], 2),
-        (["dev", "-t", "nowhere.yaml"], 2),
-        (["dev", "--idle", "soon"], 2),
-        (["dev", "a.B", "c.D", "--name", "x"], 2),
-    ],
-)
-def test_exit_codes(run, arguments, code):
-    """Each kind of failure has its own exit code, and one shape of message."""
-    found, _, err = run(*arguments)
-    assert found == code
-    if code == 8:
-        assert "expected the start restore" in err
-        return
-    if code not in {1, 5}:
-        assert "error[" in err
-
-
-def test_init_failure_has_its_exit_code(running, run):
-    """A function that cannot start is told from one that fails."""
-    running.add(Function(name="broken", handler="x", task_root=TASK_ROOT, runtime=["/bin/false"]))
-    try:
-        assert run("invoke", "broken")[0] == 4
-    finally:
-        running.remove("broken")
-
-
-def test_throttled_has_its_exit_code(running, run):
-    """A busy function is told from a broken one."""
-    run("invoke", "plain")
-    begun = running.events.last_id
-    command = [sys.executable, "-m", "warmstate.cli.main", "invoke", "-d", '{"sleep": 1.5}', "-q"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": ROOT}):
-        running.events.wait("platform.start", after=begun)
-        assert run("invoke", "plain")[0] == 9
-
-
-def test_a_wrong_verb_is_told_with_the_nearest(run):
-    """And no verb at all shows the help, with the exit code of a mistake."""
-    code, _, err = run("invok")
-    assert (code, "there is no verb 'invok'" in err, "fix   warmstate invoke" in err) == (2, True, True)
-    assert "freeze --minutes" not in err
-    code, out, err = run()
-    assert (code, out, "exit codes:" in err) == (2, "", True)
-
-
 def test_a_module_that_does_not_compile_is_told(run, tmp_path):
     """With its file and line, by dev, which looks for a handler, and by doctor, which imports it."""
     (tmp_path / "app.py").write_text("class A(StatefulHandler: pass\n")
     assert "app.py does not compile: " in run("dev")[2]
     assert 'app.py", line 1' in run("doctor", "app.A")[1]
-
-
-def test_errors_as_json(run):
-    """With --json an error is an object on stdout, with its code, its exit and the fix."""
-    code, out, _ = run("freeze", "i-999", "--json")
-    problem = json.loads(out)
-
-    assert (problem["v"], problem["ok"], problem["exit"]) == (1, False, code)
-    assert problem["code"].startswith("WS")
-    assert problem["fix"]
-
-
-@pytest.mark.parametrize(
-    "arguments", [["nothing", "--json"], ["--json", "freeze", "i-999"], ["invoke", "-n", "x", "--json"]]
-)
-def test_every_error_can_be_json(run, arguments):
-    """What cannot be parsed has the same shape, and --json may stand before the verb."""
-    code, out, _ = run(*arguments)
-    problem = json.loads(out)
-    assert (problem["ok"], problem["exit"], bool(problem["fix"])) == (False, code, True)
 
 
 def test_streamed_answer_is_printed_as_it_comes(running, run):
@@ -369,7 +255,8 @@ def test_help_loads_little_more_than_argparse():
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(ast.literal_eval(shown.stdout.splitlines()[-1]))
-    ours = {"warmstate", "warmstate.cli", "warmstate.cli.main", "warmstate.cli.problem"}
+    names = ("main", "problem", "parsing", "arguments", "dev_arguments")
+    ours = {"warmstate", "warmstate.cli", *(f"warmstate.cli.{name}" for name in names)}
 
     assert ours <= loaded
     # What argparse loads when it is used, and `importlib` itself; each is small.

@@ -34,7 +34,8 @@ class Session:
 
     def __init__(self, folder, *options):
         self.folder = folder
-        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "HOME": str(folder)}
+        ours = {name: value for name, value in os.environ.items() if name.startswith("WARMSTATE_DEV")}
+        self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "HOME": str(folder), **ours}
         self.log = folder / "dev.log"
         handlers = [] if "other.Second" in options else ["app.Counter"]
         command = [sys.executable, "-m", "warmstate.cli.main", "dev", *handlers, "-P", "0", *options]
@@ -203,3 +204,25 @@ def test_bad_options(start, tmp_path, options):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error[WS2")
+
+
+def test_chaos_and_a_recording(start, tmp_path):
+    """The seed is told; each event is a line of the recording, and what happened to the instances is shown."""
+    dev = start("--chaos", "1", "--record", "events.jsonl", "-v")
+    seed = re.search(r"chaos    1: the same again with --chaos 1 --chaos-seed (\d+)", dev.log.read_text())
+    assert seed
+    assert {dev("invoke", "-d", json.dumps({"n": number}))["start"] for number in range(4)} <= {"cold", "reset"}
+    assert dev.log.read_text().count("CHAOS") == 4
+    assert "INITSTART" in dev.log.read_text()
+    recorded = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["event"]["n"] for line in recorded] == [0, 1, 2, 3]
+
+
+def test_variables_and_a_configuration_of_another_name(start, tmp_path, monkeypatch):
+    """--config names the file; a variable goes before it."""
+    (tmp_path / "mine.toml").write_text('[tool.warmstate.dev]\nreload = "fresh"\n')
+    dev = start("--config", "mine.toml")
+    assert "a change drops all state" in dev.log.read_text()
+    dev.end()
+    monkeypatch.setenv("WARMSTATE_DEV_RELOAD", "off")
+    assert "changes are not watched" in start("--config", "mine.toml").log.read_text()

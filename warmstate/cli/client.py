@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from warmstate.cli.output import note
 from warmstate.cli.problem import EXIT_UNREACHABLE, EXIT_USAGE, Problem
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ VARIABLES = {
 FOLDER = ".warmstate"
 API = "/_warmstate/api/v1"
 DEFAULT = "http://127.0.0.1:9000"
+FIX = "start one with: warmstate dev app.Handler    or name it with --endpoint URL"
 
 
 class Endpoint:
     """Where an emulator listens, and the token it wants, if any."""
 
     def __init__(self, url: str, token: str | None = None, found: str = "") -> None:
-        self.url = url.rstrip("/")
+        self.url = (url if "://" in url else f"http://{url}").rstrip("/")
         self.token = token
         self.found = found
 
@@ -96,21 +98,27 @@ class Client:
         self.endpoint = find_endpoint(options)
         self.endpoint.token = token or self.endpoint.token
         self._session: requests.Session | None = None
+        self._options = options
 
     def get(self, path: str, **query: str) -> Any:
         """What the control API has at `path`."""
-        return self._checked(self.send("GET", API + path, params={k: v for k, v in query.items() if v})).json()
+        return self._value(self.send("GET", API + path, params={k: v for k, v in query.items() if v}))
 
     def post(self, path: str, body: Mapping[str, object] | None = None) -> Any:
         """Let the control API do something."""
-        return self._checked(self.send("POST", API + path, json=dict(body or {}))).json()
+        return self._value(self.send("POST", API + path, json=dict(body or {})))
 
     def stream(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
         """The events of a server-sent event stream, until it ends."""
+        import requests
+
         answer = self._checked(self.send("GET", API + path, params=query, stream=True))
-        for line in answer.iter_lines():
-            if line.startswith(b"data: "):
-                yield json.loads(line[6:])
+        try:
+            for line in answer.iter_lines():
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+        except requests.RequestException as error:
+            raise ConnectionError(type(error).__name__) from None
 
     def send(self, method: str, path: str, **options: Any) -> requests.Response:
         """
@@ -127,16 +135,28 @@ class Client:
             if self.endpoint.token:
                 self._session.headers["X-Warmstate-Token"] = self.endpoint.token
         try:
-            return self._session.request(method, self.endpoint.url + path, timeout=(5, None), **options)
+            answer = self._session.request(method, self.endpoint.url + path, timeout=(5, None), **options)
         except requests.RequestException as error:
             raise Problem(
                 "WS301",
                 f"no emulator answers at {self.endpoint.url}",
                 where=f"address from {self.endpoint.found}",
                 why=type(error).__name__,
-                fix="start one with: warmstate dev app.Handler    or name it with --endpoint URL",
+                fix=FIX,
                 exit=EXIT_UNREACHABLE,
             ) from None
+
+        if self._options.verbose:
+            milliseconds = answer.elapsed.total_seconds() * 1000
+            note(self._options, f"{method} {answer.url} → {answer.status_code}, {milliseconds:.1f} ms")
+        return answer
+
+    def _value(self, answer: requests.Response) -> Any:
+        """The JSON of an answer of the control API."""
+        try:
+            return self._checked(answer).json()
+        except ValueError:
+            raise self._stranger("what it answers is no JSON") from None
 
     def _checked(self, answer: requests.Response) -> requests.Response:
         if answer.ok:
@@ -144,9 +164,17 @@ class Client:
         try:
             message = str(answer.json()["message"])
         except (ValueError, KeyError, TypeError):
-            message = f"the emulator answered with status {answer.status_code}"
-        fix = "set WARMSTATE_TOKEN to its token" if answer.status_code == 403 else "warmstate ps shows what there is"
+            raise self._stranger(f"it answers with status {answer.status_code}") from None
+        fix = "warmstate ps shows what there is"
+        if answer.status_code == 403:
+            fix = "set WARMSTATE_TOKEN to its token"
+        elif "/invocations/" in answer.url:
+            fix = "send one first: warmstate invoke    (the latest 500 are kept)"
         raise Problem("WS202", message, fix=fix, exit=EXIT_USAGE)
+
+    def _stranger(self, why: str) -> Problem:
+        what, where = f"no emulator of ours answers at {self.endpoint.url}", f"address from {self.endpoint.found}"
+        return Problem("WS301", what, where=where, why=why, fix=FIX, exit=EXIT_UNREACHABLE)
 
 
 def quoted(name: str) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
 
 from warmstate.cli.client import forget_endpoint, write_endpoint
-from warmstate.cli.functions import functions_from, settle
+from warmstate.cli.functions import functions_from
 from warmstate.cli.hotkeys import Hotkeys, has_terminal
 from warmstate.cli.look import line_of
 from warmstate.cli.output import paint, print_json, uses_colour
 from warmstate.cli.problem import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE, Problem
+from warmstate.cli.settings import settle
 from warmstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -60,11 +62,16 @@ def dev(options: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    functions = functions_from(options, settle(options))
+    settings = settle(options)
+    if options.chaos and options.chaos_seed is None:
+        options.chaos_seed = random.randrange(1_000_000)  # noqa: S311 - to be told, not to be secret
+    functions = functions_from(options, settings)
     say = _say(options)
     emulator = _start(options)
     with emulator:
         emulator.events.listen(_printer(options))
+        if options.record:
+            emulator.record(options.record)
         try:
             for function in functions:
                 emulator.add(function)
@@ -80,7 +87,7 @@ def dev(options: argparse.Namespace) -> int:
                 from warmstate.cli.reload import Watcher
 
                 watcher = Watcher(options, emulator, functions, say)
-            if has_terminal():
+            if has_terminal() and not options.no_interactive:
                 keys = Hotkeys(options, emulator, watcher, say, lambda: end(signal.SIGINT, None))
             _hint(options, keys)
             waiting = threading.Thread(target=keys.run, args=(stop,)) if keys else None
@@ -171,6 +178,10 @@ def _hint(options: argparse.Namespace, keys: Hotkeys | None) -> None:
         "fresh": "a change drops all state",
         "off": "changes are not watched",
     }
+    if options.chaos:
+        say(
+            f"  chaos    {options.chaos:g}: the same again with --chaos {options.chaos:g} --chaos-seed {options.chaos_seed}"
+        )
     if options.debug:
         say(f"  waiting for a debugger at 127.0.0.1:{options.debug}")
     say(f"  {reload[options.reload]}; {'h for the keys, ' if keys else ''}Ctrl-C ends")
@@ -193,7 +204,7 @@ def _printer(options: argparse.Namespace) -> Callable[[Event], None]:
     def show(event: Event) -> None:
         if options.json:
             print_json({"v": 1, **attrs.asdict(event)})
-        elif not options.quiet and event.type not in QUIET:
+        elif not options.quiet and (options.verbose or event.type not in QUIET):
             line = line_of(attrs.asdict(event))
             badge = line[13:21].strip()
             print(

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
+from warmstate.cli.output import print_json
 from warmstate.cli.problem import EXIT_OK, EXIT_USAGE, Problem
 
 if TYPE_CHECKING:
@@ -127,5 +128,12 @@ def example(name: str) -> dict[str, Any]:
 
 def examples(options: argparse.Namespace) -> int:
     """List them, or print one."""
-    print("\n".join(EVENTS) if options.name is None else json.dumps(example(options.name), indent=2))
+    if options.name is not None:  # the event alone, even with --json: it is for the stdin of `invoke -e -`
+        print(json.dumps(example(options.name), indent=None if options.json else 2))
+        return EXIT_OK
+    for name in EVENTS:
+        if options.json:
+            print_json({"v": 1, "name": name})
+        else:
+            print(name)
     return EXIT_OK

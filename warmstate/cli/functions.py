@@ -10,62 +10,19 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from warmstate.cli.problem import EXIT_USAGE, Problem
+from warmstate.cli.settings import OF_FUNCTIONS, limit_of
 from warmstate.errors import ConfigurationError
-from warmstate.project import find_handlers, read_configuration, why_broken
+from warmstate.project import find_handlers, why_broken
 
 if TYPE_CHECKING:
     import argparse
 
     from warmstate.emulator import Function
 
-__all__ = ["functions_from", "settle"]
+__all__ = ["functions_from"]
 
-DEFAULTS: dict[str, Any] = {"invoke_port": 9000, "reload": "keep", "idle": 360.0, "strategy": "aws", "watch": []}
-"""Of the options that `[tool.warmstate]` may set."""
-OF_FUNCTIONS = {"memory": 1024, "tmp": 512, "timeout": 30.0, "max_instances": 10, "url": "buffered"}
-"""Of the options that a function's own table, or a template, may set."""
 LONGEST = 86_400.0
 """Seconds that a function under a debugger may take: nobody thinks that fast."""
-
-
-def settle(options: argparse.Namespace) -> dict[str, Any]:
-    """
-    Fill in the options that were not given, from `[tool.warmstate]` or the defaults; returns that table.
-
-    Raises:
-        Problem: It says something unknown.
-    """
-    configuration = configured(os.getcwd())
-    of_dev = dict(configuration.get("dev", {}))
-    if "port" in configuration:
-        of_dev["invoke_port"] = configuration["port"]
-    if "idle" in of_dev:
-        of_dev["idle"] = seconds(str(of_dev["idle"]))
-    for name, default in DEFAULTS.items():
-        if getattr(options, name) is None:
-            setattr(options, name, of_dev.get(name, default))
-    return configuration
-
-
-def configured(folder: str) -> dict[str, Any]:
-    """`[tool.warmstate]` of a folder."""
-    try:
-        return read_configuration(folder)
-    except ConfigurationError as error:
-        raise Problem("WS216", str(error), exit=EXIT_USAGE) from None
-
-
-def seconds(text: str) -> float:
-    """
-    A time as people write it: "90", "90s", "6m", "1h".
-
-    Raises:
-        ValueError: It is none.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
-    if found is None:
-        raise ValueError(f"'{text}' is no time; write 90, 90s, 6m or 1h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def functions_from(options: argparse.Namespace, configuration: dict[str, Any]) -> list[Function]:
@@ -106,6 +63,7 @@ def _from_project(options: argparse.Namespace, configuration: dict[str, Any]) ->
     tables = cast("dict[str, dict[str, Any]]", configuration.get("functions", {}))
     known = [{"name": name, **table} for name, table in tables.items()]
     for about in known:
+        _check_table(about)
         if "handler" not in about:
             where = f"[tool.warmstate.functions.{about['name']}]"
             raise Problem("WS216", "a function needs its handler", where=where, fix='handler = "app.Handler"', exit=2)
@@ -113,6 +71,14 @@ def _from_project(options: argparse.Namespace, configuration: dict[str, Any]) ->
         return known or [{"handler": _only_handler()}]
     by_word = {about[key]: about for key in ("handler", "name") for about in known}
     return [by_word.get(word.replace(":", "."), by_word.get(word, {"handler": word})) for word in options.handler]
+
+
+def _check_table(about: dict[str, Any]) -> None:
+    """What `handler`, `env` and `env_file` of a function's own table have to be."""
+    for key, kind, words in (("handler", str, "a text"), ("env_file", str, "a text"), ("env", dict, "a table")):
+        if not isinstance(about.get(key, kind()), kind):
+            where = f"[tool.warmstate.functions.{about['name']}]"
+            raise Problem("WS216", f"{key} has to be {words}", where=where, exit=EXIT_USAGE)
 
 
 def _only_handler() -> str:
@@ -153,8 +119,10 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
         _check_module(folder, handler)
     last = re.sub(r"[^A-Za-z0-9_-]", "-", handler.replace("/", ".").split(".")[-1]).lower()
     name = options.name or about.get("name") or last
-    limits = {key: getattr(options, key) for key in OF_FUNCTIONS}
-    limits = {key: about.get(key, OF_FUNCTIONS[key]) if given is None else given for key, given in limits.items()}
+    limits = {
+        setting.option: limit_of(setting, getattr(options, setting.option), {**about, "name": name})
+        for setting in OF_FUNCTIONS
+    }
     try:
         return Function(
             name=name,
@@ -166,6 +134,9 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
             timeout=LONGEST if options.debug else limits["timeout"],
             init_timeout=LONGEST if options.debug else 10.0,
             idle_timeout=None if options.debug else options.idle or None,
+            max_age=None if options.debug else options.max_age or None,
+            chaos=options.chaos,
+            chaos_seed=options.chaos_seed,
             max_instances=1 if options.debug else limits["max_instances"],
             max_concurrency=options.max_concurrency,
             provisioned=options.provisioned,

@@ -1,4 +1,4 @@
-"""`warmstate invoke` and `warmstate replay`: one event to a function, its answer on stdout, the rest on stderr."""
+"""`warmstate invoke`: one event to a function, its answer on stdout, the rest on stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from warmstate.cli.client import Client, quoted
-from warmstate.cli.functions import configured
 from warmstate.cli.output import note, print_json
 from warmstate.cli.problem import (
     EXIT_FUNCTION_ERROR,
@@ -21,24 +20,26 @@ from warmstate.cli.problem import (
     EXIT_USAGE,
     Problem,
 )
+from warmstate.cli.settings import configured
 
 if TYPE_CHECKING:
     import argparse
 
     import requests
 
-__all__ = ["invoke", "replay"]
+__all__ = ["invoke", "read", "refused", "show"]
 
 
 def invoke(options: argparse.Namespace) -> int:
     """Send the event, once or `--repeat` times."""
     payload = _payload(options)
     options.json = options.json or options.output_format == "json"
-    options.function = options.function or configured(os.getcwd()).get("default")
+    options.function = options.function or configured(options).get("default")
     if options.remote:
         from warmstate.cli.remote import remote
 
         return remote(options, payload)
+    _check_together(options)
     client = Client(options)
     if options.stream:
         return _streamed(options, client, payload)
@@ -54,7 +55,7 @@ def invoke(options: argparse.Namespace) -> int:
         else:
             note(options, f"{'accepted' if answer.status_code == 202 else 'would run'} · request {done['requestId']}")
         return EXIT_OK
-    return _show(options, answer.content, _details(client, answer))
+    return show(options, answer.content, _details(client, answer))
 
 
 def send(client: Client, options: argparse.Namespace, payload: bytes) -> requests.Response:
@@ -65,13 +66,43 @@ def send(client: Client, options: argparse.Namespace, payload: bytes) -> request
         Problem: The service refuses it.
     """
     headers = _headers(options)
-    path = f"/2015-03-31/functions/{quoted(options.function or '_')}/invocations"
-    if options.qualifier:
-        path += f"?Qualifier={quoted(options.qualifier)}"
+    path = f"/2015-03-31/functions/{quoted(options.function or '_')}/invocations{_qualifier(options)}"
     answer = client.send("POST", path, data=payload, headers=headers)
     if answer.status_code >= 400:
-        raise _refused(answer)
+        raise refused(answer)
     return answer
+
+
+def _check_together(options: argparse.Namespace) -> None:
+    """
+    Refuse what cannot be meant together.
+
+    Raises:
+        Problem: Two of the options contradict each other.
+    """
+    given = [
+        flag
+        for flag, is_there in (
+            ("--stream", options.stream),
+            ("--async", options.asynchronous),
+            ("--dry-run", options.dry_run),
+            ("-n", options.repeat > 1),
+        )
+        if is_there
+    ]
+    pairs = [("--on", "--cold")] if options.on and options.cold else []
+    pairs += [(given[0], given[1])] if "--stream" in given[:1] and len(given) > 1 else []
+    pairs += [("--async", "--dry-run")] if options.asynchronous and options.dry_run else []
+    if pairs:
+        what = f"{pairs[0][0]} does not go with {pairs[0][1]}"
+        raise Problem("WS203", what, fix="leave one of them out", exit=EXIT_USAGE)
+    for flag, number in (("-n", options.repeat), ("-c", options.parallel)):
+        if number < 1:
+            raise Problem("WS203", f"{flag} {number} is not possible", fix="1 is the least", exit=EXIT_USAGE)
+
+
+def _qualifier(options: argparse.Namespace) -> str:
+    return f"?Qualifier={quoted(options.qualifier)}" if options.qualifier else ""
 
 
 def _headers(options: argparse.Namespace) -> dict[str, str]:
@@ -84,8 +115,8 @@ def _headers(options: argparse.Namespace) -> dict[str, str]:
         headers["X-Amz-Client-Context"] = base64.b64encode(options.client_context.encode()).decode()
     if options.tenant_id:
         headers["X-Amz-Tenant-Id"] = options.tenant_id
-    if options.on:
-        headers["X-Warmstate-Instance"] = options.on
+    if options.on or options.cold:
+        headers["X-Warmstate-Instance"] = options.on or "new"
     return headers
 
 
@@ -93,10 +124,12 @@ def _streamed(options: argparse.Namespace, client: Client, payload: bytes) -> in
     """InvokeWithResponseStream: each piece goes to stdout as it comes."""
     from warmstate.wire.invoke_api import EventStreamDecoder
 
-    path = f"/2021-11-15/functions/{quoted(options.function or '_')}/response-streaming-invocations"
+    path = (
+        f"/2021-11-15/functions/{quoted(options.function or '_')}/response-streaming-invocations{_qualifier(options)}"
+    )
     answer = client.send("POST", path, data=payload, headers=_headers(options), stream=True)
     if answer.status_code >= 400:
-        raise _refused(answer)
+        raise refused(answer)
     decoder = EventStreamDecoder()
     for data in answer.iter_content(None):
         for headers, piece in decoder.feed(data):
@@ -104,10 +137,11 @@ def _streamed(options: argparse.Namespace, client: Client, payload: bytes) -> in
                 sys.stdout.buffer.write(piece)
                 sys.stdout.flush()
     found = _details(client, answer)
-    return _show(options, b"" if not found["outcome"]["functionError"] else found["outcome"]["payload"].encode(), found)
+    return show(options, b"" if not found["outcome"]["functionError"] else found["outcome"]["payload"].encode(), found)
 
 
-def _refused(answer: requests.Response) -> Problem:
+def refused(answer: requests.Response) -> Problem:
+    """What the service said instead of running it."""
     code = answer.headers.get("x-amzn-errortype", "")
     try:
         message = str(answer.json().get("message") or answer.json().get("Message"))
@@ -124,18 +158,13 @@ def _refused(answer: requests.Response) -> Problem:
     return Problem("WS201", f"{code}: {message}", fix=fixes.get(code, ""), exit=EXIT_USAGE)
 
 
-def replay(options: argparse.Namespace) -> int:
-    """Send a recorded event again."""
-    found = Client(options).post(f"/invocations/{quoted(options.request_id)}/replay")
-    return _show(options, found["outcome"]["payload"].encode(), found)
-
-
 def _details(client: Client, answer: requests.Response) -> dict[str, Any]:
     found: dict[str, Any] = client.get(f"/invocations/{quoted(answer.headers['x-amzn-requestid'])}")
     return found
 
 
-def _show(options: argparse.Namespace, payload: bytes, found: dict[str, Any]) -> int:
+def show(options: argparse.Namespace, payload: bytes, found: dict[str, Any]) -> int:
+    """Print the answer, and how it went; returns the exit code."""
     outcome = found["outcome"]
     code = exit_code(outcome)
     expected = getattr(options, "expect_start", None)
@@ -180,13 +209,14 @@ def _payload(options: argparse.Namespace) -> bytes:
 
         return json.dumps(example(options.example)).encode()
     if options.event_file is not None:
-        return _read(options.event_file)
+        return read(options.event_file)
     if options.data is not None:
-        return _read(options.data[1:]) if options.data.startswith("@") else options.data.encode()
+        return read(options.data[1:]) if options.data.startswith("@") else options.data.encode()
     return b"{}"
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """A file, or stdin for "-"."""
     if path == "-":
         return sys.stdin.buffer.read()
     try:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "EXIT_BUG",
     "EXIT_CODES",
     "EXIT_FUNCTION_ERROR",
     "EXIT_INIT_FAILED",
@@ -32,6 +33,7 @@ EXIT_INIT_FAILED = 4
 EXIT_TIMED_OUT = 5
 EXIT_PROBLEM_FOUND = 7
 EXIT_THROTTLED = 9
+EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 EXIT_CODES = {
@@ -44,6 +46,7 @@ EXIT_CODES = {
     EXIT_PROBLEM_FOUND: "`doctor` found a problem",
     EXIT_UNEXPECTED: "`--expect-start`: it was found in another way",
     EXIT_THROTTLED: "throttled: every instance is busy",
+    EXIT_BUG: "a mistake of warmstate's own",
     EXIT_INTERRUPTED: "Ctrl-C",
 }
 """Each exit code and its meaning, for `--help` and the documents."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["remote"]
 
-LOCAL_ONLY = {"on": "--on", "expect_start": "--expect-start", "stream": "--stream"}
+LOCAL_ONLY = {"on": "--on", "cold": "--cold", "expect_start": "--expect-start", "stream": "--stream"}
 
 
 def remote(options: argparse.Namespace, payload: bytes) -> int:
@@ -40,7 +40,10 @@ def remote(options: argparse.Namespace, payload: bytes) -> int:
     answer = _send(options, payload)
     status = answer["StatusCode"]
     if status in {202, 204}:
-        note(options, "accepted" if status == 202 else "would run")
+        if options.json:
+            print_json({"v": 1, "ok": True, "status": status})
+        else:
+            note(options, "accepted" if status == 202 else "would run")
         return EXIT_OK
     body: bytes = answer["Payload"].read()
     log = base64.b64decode(answer.get("LogResult", "")).decode("utf-8", "replace")

@@ -15,10 +15,12 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Answer", "Attempt", "StartKind", "error_payload"]
+__all__ = ["NEW", "Answer", "Attempt", "StartKind", "error_payload"]
 
 StartKind = Literal["cold", "warm", "thaw", "reset", "restore", "provisioned"]
 
+NEW: Final = "new"
+"""Instead of an instance's name: one that starts for this event."""
 STREAM_BUFFER: Final = 64
 """Pieces of a streamed answer kept for a slow caller; then the function waits."""
 

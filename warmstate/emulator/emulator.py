@@ -121,7 +121,7 @@ class Emulator:
             tenant_id: The tenant, for a function with tenant isolation.
             request_id: Give that of an earlier invocation to deliver it again; by default a new one.
             qualifier: A version or alias.
-            instance: The instance to send it to, and no other.
+            instance: The instance to send it to, and no other; "new" for one that starts for it.
 
         Raises:
             warmstate.wire.invoke_api.ApiError: The service refuses the call: unknown function, throttled, payload too large.
@@ -186,6 +186,20 @@ class Emulator:
             ConfigurationError: There is no such instance, or it wrote nothing.
         """
         return self._do(self._service.verbs.state(instance))
+
+    def record(self, path: str) -> None:
+        """
+        Add each event from now on to a file, one JSON object a line; `warmstate replay --from` sends them again.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        file = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 - it is open until the emulator ends
+
+        async def write_to_it() -> None:
+            self._service.recorder.write_to(file)
+
+        self._do(write_to_it())
 
     def proxy(self, host: str, port: int) -> int:
         """

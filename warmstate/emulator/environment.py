@@ -111,6 +111,11 @@ class Environment:
         """Whether an event may be given to it."""
         return not self.reserved and not self.gone
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing at all is going on in it."""
+        return self.is_free
+
     def take(self) -> None:
         """An event, or a verb, has it now."""
         self.reserved = True
@@ -308,12 +313,16 @@ class Environment:
             self.sandbox.signal(signal.SIGKILL)  # whoever waits for the invocation sees the end, and resets
             return
         self.reserved = True
+        await self.die()
+        self.reserved = False
+        self.waits.changed()
+
+    async def die(self) -> None:
+        """Lose every process of an environment that nobody uses now; /tmp stays."""
         await self.sandbox.kill()
         self._note_end("kill")
         self._next_start = "reset"
         self._note("warmstate.reset", reason="kill", generation=self.generation)
-        self.reserved = False
-        self.waits.changed()
 
     async def close(self, reason: ShutdownReason = "spindown", *, abrupt: bool = False) -> None:
         """End the environment: shutdown, then /tmp is gone."""

@@ -83,6 +83,11 @@ def _positive(_instance: object, attribute: attrs.Attribute[Any], value: float) 
         raise ConfigurationError(f"{attribute.name} is {value}; it must be more than 0.")
 
 
+def _share(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigurationError(f"{attribute.name} is {value}; it must be from 0 to 1.")
+
+
 @attrs.frozen(kw_only=True)
 class Function:
     """
@@ -99,6 +104,9 @@ class Function:
         timeout: Seconds that an invocation may take.
         init_timeout: Seconds that init may take on demand.
         idle_timeout: Seconds without an event after which an instance is spun down; None for never.
+        max_age: Seconds after which an idle instance is spun down however often it is used; None for never.
+        chaos: The probability that an instance is reset, killed or spun down before it is given an event.
+        chaos_seed: Makes these mishaps the same ones each time, for the same events one after the other.
         max_instances: Environments at once; beyond it events are throttled.
         max_concurrency: Makes it a function on Managed Instances: that many invocations at once in one process, no freezes.
         freeze: False leaves idle instances running, for debuggers.
@@ -137,6 +145,9 @@ class Function:
     timeout: float = attrs.field(default=30.0, validator=_positive)
     init_timeout: float = attrs.field(default=10.0, validator=_positive)
     idle_timeout: float | None = 360.0
+    max_age: float | None = None
+    chaos: float = attrs.field(default=0.0, validator=_share)
+    chaos_seed: int | None = None
     max_instances: int = attrs.field(default=10, validator=_positive)
     max_concurrency: int | None = None
     freeze: bool = True

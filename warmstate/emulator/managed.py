@@ -45,6 +45,11 @@ class ManagedEnvironment(Environment):
         return not self.reserved and not self.gone and self.taken < limit and waiting > self.taken - len(self.in_flight)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it is free, and no invocation runs in it."""
+        return self.is_free and not self.taken
+
+    @property
     def phase(self) -> str:
         """As for other environments; "running" while any invocation is in flight."""
         return "running" if self.in_flight and not self.gone else super().phase

@@ -3,22 +3,27 @@ The environments of one function: which of them takes an event, when another one
 
 1. An idle environment takes the event; the one used last, as Lambda does, or round-robin.
 2. One whose caller has its answer and whose runtime is about to call next again is waited for.
-3. Else a new one starts, up to the function's limit; beyond it callers are throttled.
-4. What is idle for too long is spun down.
+3. One that starts ahead, or anew with changed code, is waited for by one event; by all where no more may start.
+4. Else a new one starts, up to the function's limit; beyond it callers are throttled.
+5. What is idle for too long, or too old, is spun down.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 from warmstate.emulator.attached import AttachedEnvironment
+from warmstate.emulator.attempt import NEW
 from warmstate.emulator.environment import Environment
 from warmstate.emulator.managed import ManagedEnvironment
+from warmstate.emulator.mishaps import Mishaps
 from warmstate.errors import WarmstateError
+from warmstate.wire.invoke_api import invalid_parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from warmstate.emulator.attempt import Attempt, StartKind
     from warmstate.emulator.function import Function, InitializationType
@@ -52,6 +57,9 @@ class Pool:
         self._waiting: list[asyncio.Future[None]] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mishaps = Mishaps(function.chaos, function.chaos_seed) if function.chaos else None
+        self.starting: set[Environment] = set()
+        """Those whose init is not for an event: the first that comes may have them."""
         self.closing = False
 
     def __repr__(self) -> str:
@@ -72,9 +80,12 @@ class Pool:
 
         Raises:
             Throttled: There is none for it.
+            ApiError: It names an instance that is not there.
         """
         environment = await self._acquire(attempt)
         try:
+            if self._mishaps is not None:
+                environment = await self._mishaps.strike(environment, lambda: self._replace(environment)) or environment
             await self._ensure_init(environment)
             await environment.invoke(attempt)
         finally:
@@ -96,15 +107,19 @@ class Pool:
             if found is not None:
                 found.take()
                 return found
-            settling = any(environment.is_settling for environment in self._candidates(attempt))
-            room = not attempt.on_instance and self._make_room(attempt)
+            candidates = self._candidates(attempt)
+            settling = any(environment.is_settling for environment in candidates)
+            starting = self.starting.intersection(candidates) if attempt.on_instance != NEW else set[Environment]()
+            room = attempt.on_instance in {"", NEW} and self._make_room(attempt)
             limit = SETTLE_GRACE if room else LAST_GRACE if self.function.is_managed else self.function.timeout
-            if settling and loop.time() < begun + limit:
+            if settling and loop.time() < begun + limit and not (room and attempt.on_instance == NEW):
                 await self._wait(begun + limit)
+            elif starting and (not room or len(self._waiting) < len(starting)):
+                await self._wait(loop.time() + self.function.init_limit)
             elif room:
                 return await self._new(self.function.initialization_type)
-            elif attempt.on_instance and not any(e.instance == attempt.on_instance for e in self.environments):
-                raise Throttled(f"there is no instance {attempt.on_instance} of function {self.function.name}")
+            elif attempt.on_instance not in {"", NEW, *(environment.instance for environment in self.environments)}:
+                raise invalid_parameter(self._no_instance(attempt.on_instance))
             else:
                 raise Throttled(f"all {len(self.environments)} instances of {self.function.name} are busy")
 
@@ -113,29 +128,41 @@ class Pool:
         return [
             environment
             for environment in self.environments
-            if attempt.on_instance in {"", environment.instance}
+            if attempt.on_instance in {"", NEW, environment.instance}
             and not (self.function.tenant_isolation and environment.tenant_id not in {None, attempt.tenant_id})
         ]
 
     def _pick(self, attempt: Attempt) -> Environment | None:
-        free = [environment for environment in self._candidates(attempt) if environment.is_free]
-        if not free:
+        free = [e for e in self._candidates(attempt) if e.is_free and e not in self.starting]
+        if not free or attempt.on_instance == NEW:
             return None
         choose = max if self.function.strategy == "aws" else min
         return choose(free, key=lambda environment: environment.last_used)
 
     def _make_room(self, attempt: Attempt) -> bool:
-        """Whether one more may start; an idle environment of another tenant gives way."""
+        """Whether one more may start; an idle environment of another tenant gives way, or any to one that must be new."""
         if len(self.environments) < (1 if self.function.attached else self.function.max_instances):
             return True
-        if self.function.tenant_isolation:
-            others = [environment for environment in self.environments if environment.is_free]
+        if self.function.tenant_isolation or (attempt.on_instance == NEW and not self.function.attached):
+            others = [environment for environment in self.environments if environment.is_idle]
             if others:
-                oldest = min(others, key=lambda environment: environment.last_used)
-                self.environments.remove(oldest)
-                self._in_background(oldest)
+                self._give_up(min(others, key=lambda environment: environment.last_used))
                 return True
         return False
+
+    def _no_instance(self, name: str) -> str:
+        names = ", ".join(environment.instance for environment in self.environments) or "none"
+        return f"there is no instance {name} of function {self.function.name}; there are: {names}"
+
+    def _give_up(self, environment: Environment) -> None:
+        """Another one is to start in its place; it is spun down meanwhile."""
+        self.environments.remove(environment)
+        self._in_background(environment)
+
+    def _replace(self, environment: Environment) -> Awaitable[Environment]:
+        """A new environment in the place of one that is spun down."""
+        self._give_up(environment)
+        return self._new(self.function.initialization_type)
 
     def _in_background(self, environment: Environment) -> None:
         task = asyncio.get_running_loop().create_task(environment.close("spindown"))
@@ -219,8 +246,12 @@ class Pool:
     async def _start_ahead(self, kind: InitializationType) -> None:
         environment = await self._new(kind)
         limit = max(130.0, self.function.timeout) if kind != "on-demand" else self.function.init_limit
-        await environment.init(limit, "snap-start" if self.function.snap_start else "init")
-        self.release(environment)
+        self.starting.add(environment)
+        try:
+            await environment.init(limit, "snap-start" if self.function.snap_start else "init")
+        finally:
+            self.starting.discard(environment)
+            self.release(environment)
 
     async def rehearse(self) -> InitResult:
         """Try the function's init in an environment that gets no event; it is killed afterwards, hooks and all."""
@@ -247,14 +278,19 @@ class Pool:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP)
-            limit = self.function.idle_timeout
-            if limit is None:
-                continue
             for environment in list(self.environments):
-                idle = loop.time() - environment.last_used
-                if environment.is_free and environment.kind in {"on-demand", "snap-start"} and idle > limit:
+                if environment.is_idle and self._is_due(environment, loop.time() - environment.last_used):
                     environment.reserved = True
                     await self.spin_down(environment)
+                    if environment.kind == "provisioned-concurrency":  # it was too old; as many are kept
+                        await self._start_ahead(environment.kind)
+
+    def _is_due(self, environment: Environment, idle: float) -> bool:
+        """Whether it was idle for too long, or lives for too long; what was asked for ahead is kept until it is too old."""
+        idle_limit, age_limit = self.function.idle_timeout, self.function.max_age
+        if age_limit is not None and time.time() - environment.created > age_limit:
+            return True
+        return idle_limit is not None and idle > idle_limit and environment.kind in {"on-demand", "snap-start"}
 
     async def close(self) -> None:
         """End all environments, all at once."""

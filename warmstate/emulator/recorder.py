@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import collections
-from typing import Any, Final
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 __all__ = ["Recorded", "Recorder"]
 
@@ -24,6 +29,13 @@ class Recorded:
     tenant_id: str | None
     outcome: dict[str, Any] | None = None
 
+    def as_line(self) -> str:
+        """What of it can be sent again, as one line of JSON."""
+        facts: dict[str, Any] = {"v": 1, "time": round(time.time(), 3), "function": self.function}
+        facts |= {"requestId": self.request_id, "event": json.loads(self.payload)}
+        optional = {"clientContext": self.client_context, "tenantId": self.tenant_id}
+        return json.dumps(facts | {name: value for name, value in optional.items() if value is not None}) + "\n"
+
     @property
     def weight(self) -> int:
         """Its bytes, as far as they count."""
@@ -36,9 +48,23 @@ class Recorder:
     def __init__(self) -> None:
         self._kept: collections.OrderedDict[str, Recorded] = collections.OrderedDict()
         self._bytes = 0
+        self._file: TextIO | None = None
+
+    def write_to(self, file: TextIO) -> None:
+        """Add each event from now on to a file as well; one that is tried again is there once."""
+        self.close()
+        self._file = file
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def add(self, recorded: Recorded) -> None:
         """Keep one more; the same request id again replaces the one before."""
+        if self._file is not None and recorded.request_id not in self._kept:
+            self._file.write(recorded.as_line())
         self._remove(recorded.request_id)
         self._kept[recorded.request_id] = recorded
         self._bytes += recorded.weight

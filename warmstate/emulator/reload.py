@@ -69,19 +69,26 @@ async def reload(pool: Pool, *, keep: bool) -> list[Reloaded]:
 
 
 async def _reload(pool: Pool, environment: Environment, *, keep: bool) -> Reloaded | None:
-    while not environment.is_free:
-        if environment.gone:
-            return None
-        await asyncio.sleep(BUSY_POLL)
-    environment.reserved = True
-    committed, memory = _held(environment)
-    if not keep:
-        await pool.spin_down(environment)
-        return Reloaded(environment.instance, "success", (), (*committed, *memory))
+    pool.starting.add(environment)  # events wait for it, and none takes it meanwhile
     try:
+        while not environment.is_idle:
+            if environment.gone:
+                return None
+            await asyncio.sleep(BUSY_POLL)
+        environment.reserved = True
+    except BaseException:
+        pool.starting.discard(environment)
+        raise
+    committed, memory = _held(environment)
+    try:
+        if not keep:
+            pool.starting.discard(environment)
+            await pool.spin_down(environment)
+            return Reloaded(environment.instance, "success", (), (*committed, *memory))
         await environment.reset("spindown", "reload")
         result = await environment.init(pool.function.init_limit)
     finally:
+        pool.starting.discard(environment)
         pool.release(environment)
     return Reloaded(environment.instance, result.status, committed, memory, _problem(result))
 

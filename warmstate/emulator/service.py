@@ -85,6 +85,7 @@ class Service:
         if self._server is not None:
             await self._server.close()
         await self.warden.close()
+        self.recorder.close()
 
     # --- functions ----------------------------------------------------------------------------------------------------
 

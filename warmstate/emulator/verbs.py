@@ -48,11 +48,11 @@ class Verbs:
 
     def _idle(self, instance: str | None, verb: str) -> list[tuple[Pool, Environment]]:
         found = self.environments(instance)
-        if instance is not None and not found[0][1].is_free:
+        if instance is not None and not found[0][1].is_idle:
             raise ConfigurationError(
                 f"instance {instance} is {found[0][1].phase}; it can be told to {verb} when it is idle."
             )
-        return [(pool, environment) for pool, environment in found if environment.is_free]
+        return [(pool, environment) for pool, environment in found if environment.is_idle]
 
     async def ps(self, function: str | None = None) -> list[Instance]:
         """The instances, oldest first."""

@@ -1,0 +1,178 @@
+"""How a command ends: documented exit codes, one shape of error, JSON where it is asked for."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.emulator.conftest import ROOT, TASK_ROOT
+from warmstate.emulator import Function
+
+pytestmark = pytest.mark.process
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["invoke", "-d", '{"raise": "x"}'], 1),
+        (["invoke", "-d", "{"], 2),
+        (["invoke", "unknown"], 2),
+        (["invoke", "-d", "{}", "-E", "sqs"], 2),
+        (["invoke", "-E", "nothing"], 2),
+        (["invoke", "-F", "/does/not/exist"], 2),
+        (["invoke", "-d", '{"sleep": 30}'], 5),
+        (["freeze"], 2),
+        (["freeze", "i-999"], 2),
+        (["invoke", "--endpoint", "http://127.0.0.1:9"], 3),
+        (["-C", "/does/not/exist", "ps"], 2),
+        (["ps", "-C", "/does/not/exist"], 2),
+        (["nothing"], 2),
+        (["invoke", "--nothing"], 2),
+        (["scale", "many"], 2),
+        (["invoke", "--expect-start", "restore"], 8),
+        (["dev"], 2),
+        (["dev", "app"], 2),
+        (["dev", "a.B", "c.B"], 2),
+        (["dev", "nowhere.Handler"], 2),
+        (["dev", "-t", "nowhere.yaml"], 2),
+        (["dev", "--idle", "soon"], 2),
+        (["dev", "a.B", "c.D", "--name", "x"], 2),
+    ],
+)
+def test_exit_codes(run, arguments, code):
+    """Each kind of failure has its own exit code, and one shape of message."""
+    found, _, err = run(*arguments)
+    assert found == code
+    if code == 8:
+        assert "expected the start restore" in err
+        return
+    if code not in {1, 5}:
+        assert "error[" in err
+
+
+def test_init_failure_has_its_exit_code(running, run):
+    """A function that cannot start is told from one that fails."""
+    running.add(Function(name="broken", handler="x", task_root=TASK_ROOT, runtime=["/bin/false"]))
+    try:
+        assert run("invoke", "broken")[0] == 4
+    finally:
+        running.remove("broken")
+
+
+def test_throttled_has_its_exit_code(running, run):
+    """A busy function is told from a broken one."""
+    run("invoke", "plain")
+    begun = running.events.last_id
+    command = [sys.executable, "-m", "warmstate.cli.main", "invoke", "-d", '{"sleep": 1.5}', "-q"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": ROOT}):
+        running.events.wait("platform.start", after=begun)
+        assert run("invoke", "plain")[0] == 9
+
+
+def test_a_wrong_verb_is_told_with_the_nearest(run):
+    """And no verb at all shows the help, with the exit code of a mistake."""
+    code, _, err = run("invok")
+    assert (code, "there is no verb 'invok'" in err, "fix   warmstate invoke" in err) == (2, True, True)
+    assert "freeze --minutes" not in err
+    code, out, err = run()
+    assert (code, out, "exit codes:" in err) == (2, "", True)
+
+
+def test_errors_as_json(run):
+    """With --json an error is an object on stdout, with its code, its exit and the fix."""
+    code, out, _ = run("freeze", "i-999", "--json")
+    problem = json.loads(out)
+
+    assert (problem["v"], problem["ok"], problem["exit"]) == (1, False, code)
+    assert problem["code"].startswith("WS")
+    assert problem["fix"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nothing", "--json"], ["--json", "freeze", "i-999"], ["invoke", "-n", "x", "--json"]]
+)
+def test_every_error_can_be_json(run, arguments):
+    """What cannot be parsed has the same shape, and --json may stand before the verb."""
+    code, out, _ = run(*arguments)
+    problem = json.loads(out)
+    assert (problem["ok"], problem["exit"], bool(problem["fix"])) == (False, code, True)
+
+
+def test_verbose_shows_the_requests_and_where_an_error_comes_from(run, tmp_path):
+    """-v has every request on stderr; -vv also the traceback of an error."""
+    _, out, err = run("ps", "-v", "--json")
+    assert "GET http://" in err
+    assert "/_warmstate/api/v1/instances → 200, " in err
+    assert "→" not in out
+    _, _, err = run("freeze", "i-999", "-vv")
+    assert err.index("Traceback") < err.index("error[WS202]")
+    (tmp_path / "file").write_text("")
+    code, _, err = run("-C", "file", "ps")
+    assert (code, err.splitlines()[0]) == (2, "error[WS206]: cannot use file")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["invoke", "--stream", "-n", "3"],
+        ["invoke", "--stream", "--async"],
+        ["invoke", "--async", "--dry-run"],
+        ["invoke", "-n", "0"],
+        ["invoke", "-n", "2", "-c", "0"],
+    ],
+)
+def test_what_contradicts_itself_is_refused(run, arguments):
+    """Instead of one of the two being forgotten."""
+    code, out, err = run(*arguments)
+    assert (code, out, err[:13]) == (2, "", "error[WS203]:"), err
+
+
+def test_another_server_is_no_emulator(run):
+    """What answers but is none of ours is told as such; an address may be without its scheme."""
+    import http.server
+    import threading
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code, _, err = run("ps", "--endpoint", f"127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert (code, "no emulator of ours answers" in err, "--endpoint" in err) == (3, True, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["invoke"],
+        ["invoke", "--async"],
+        ["invoke", "--dry-run"],
+        ["invoke", "--stream"],
+        ["invoke", "-n", "2"],
+        ["replay", "last"],
+        ["ps"],
+        ["freeze", "--all"],
+        ["thaw", "--all"],
+        ["reset", "--all"],
+        ["kill", "--all"],
+        ["scale", "1"],
+        ["spindown", "--all"],
+        ["logs"],
+        ["events"],
+        ["timeline"],
+        ["env"],
+        ["examples"],
+        ["examples", "sqs"],
+        ["completion", "bash"],
+    ],
+)
+def test_every_verb_speaks_json(run, arguments):
+    """With --json, stdout is objects, one a line, and a verb on instances or invocations says which format it is."""
+    run("invoke")
+    code, out, err = run(*arguments, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert code == 0, err
+    assert found
+    assert all(isinstance(value, dict) for value in found)
+    if arguments[0] != "examples":
+        assert {value["v"] for value in found} == {1}
