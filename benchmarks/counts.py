@@ -38,7 +38,11 @@ TOLERANCE = 0.03
 SHORT, LONG = 1, 301
 PATIENCE_SECONDS = 300
 
-HANDLERS = {"a slot, a tail and a resource": "stateful.Everything", "1 kB committed": "stateful.Committed"}
+HANDLERS = {
+    "a slot, a tail and a resource": "stateful.Everything",
+    "1 kB committed": "stateful.Committed",
+    "1 kB in the store, 200 writes and 200 reads": "stateful.Stored",
+}
 
 
 def stored() -> dict[str, dict[str, Any]]:

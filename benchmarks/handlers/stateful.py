@@ -52,6 +52,24 @@ class Everything(StatefulHandler):
         return event
 
 
+class Stored(StatefulHandler):
+    """Writes values of a kilobyte over others in its store, and reads them again."""
+
+    names = tuple(f"session/{number}" for number in range(100))
+    pages = (bytes(1000), bytes(1000))
+
+    def handle(self, event: Event, context: Context) -> object:
+        store = self.store
+        page = self.pages[context.invocation_number % 2]
+        for _ in range(2):
+            for name in self.names:
+                store[name] = page
+            for name in self.names:
+                if store[name] is not page:
+                    raise RuntimeError("the store gave another value")
+        return event
+
+
 class Asynchronous(StatefulHandler):
     """Answers from an event loop."""
 

@@ -92,6 +92,26 @@ class TestTiers:
         assert tier_of(store, "k19") == "memory"
         assert all(store[f"k{number}"] == bytes([number]) * 60_000 for number in range(20))
 
+    def test_writing_over_a_key_is_a_use(self, store):
+        """A key that is written again and again, in the same size and in others, stays in memory as one that is read does."""
+        for number in range(40):
+            store[f"k{number}"] = bytes([number]) * 60_000
+            store["k0"] = bytes([number]) * 60_000
+            store["k1"] = bytes(60_000 + number % 3)
+
+        assert [tier_of(store, key) for key in ("k0", "k1", "k2")] == ["memory", "memory", "tmp"]
+        assert store["k0"] == bytes([39]) * 60_000
+
+    def test_keys_that_grow_in_place_are_counted_and_spilled(self, store):
+        """What is written over small values counts with the bytes it has now."""
+        for size in (10, 100_000):
+            for number in range(40):
+                store[f"k{number}"] = bytes([number]) * size
+                assert store.nbytes <= 1 * MB
+
+        assert store.nbytes > 0.8 * MB
+        assert all(store[f"k{number}"] == bytes([number]) * 100_000 for number in range(40))
+
     def test_settling_makes_room(self, store):
         """Settling leaves room below the budget, so that the next write does not wait for the disk."""
         for number in range(17):
@@ -557,7 +577,7 @@ class TestThreads:
                 if way == "spill and reload":
                     store.set("again", store["key"])
 
-        for line in range(1, 7):
+        for line in range(1, 11):
             store["key"] = b"old" * 1000
             count = 0
 
@@ -643,6 +663,13 @@ class TestInfo:
         assert info["keys"]["k"]["dirty"] is True
         assert info["keys"]["t"]["expires_in"] == 10
         assert info["memory_bytes"] == store.nbytes
+        assert info["keys"]["k"]["age"] == 0.0
+        clock.pass_time(1)
+        store.settle()
+        clock.pass_time(60)
+        store["t"] = b"new"
+        ages = {key: row["age"] for key, row in store.info()["keys"].items()}
+        assert ages == {"k": 60.0, "t": 0.0}
         assert info["tmp"]["budget"] == 64 * MB
         assert "v" * 100 not in repr(info)
         assert "2 keys" in repr(store)

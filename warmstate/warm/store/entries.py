@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from warmstate.warm.sizes import CANNOT_CHANGE, size_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,19 +14,21 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = "str | tuple[Space, str]"
 
-__all__ = ["ENTRY_BYTES", "LEFT_BYTES", "Entry", "Expiry", "Key", "Space", "name_of"]
+__all__ = ["ENTRY_BYTES", "GONE", "LEFT_BYTES", "Entry", "Expiry", "Key", "Period", "Space", "name_of", "size_in_store"]
 
 if not TYPE_CHECKING:
     Key = object
 
-ENTRY_BYTES = 320
-"""Bytes of bookkeeping for one key: its entry, its str, its place in the order of use (measured on CPython 3.10 to 3.13)."""
+ENTRY_BYTES = 368
+"""
+Bytes of bookkeeping for one key: its entry, its str, its place in the order of use (measured on CPython 3.10 to 3.13), and what
+`size_in_store` leaves out.
+"""
 LEFT_BYTES = 320
 """Bytes that stay in memory of a value that is spilled: the receipt, and what decodes it."""
 
 _CLOCK_FAULT = 5.0
 """Seconds by which the wall clock may run backwards before what depends on it counts as over."""
-
 
 GONE: Any = object()
 """Stands for a value that has left memory."""
@@ -64,18 +68,33 @@ class Expiry:
         return wall >= self.wall or clock.monotonic() >= self.mono or wall < self.set_at - _CLOCK_FAULT
 
 
+class Period:
+    """The time between two settlings, as a value's time of writing: to keep it costs less than to read a clock."""
+
+    __slots__ = ("ended",)
+
+    def __init__(self) -> None:
+        self.ended: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Period {'now' if self.ended is None else f'until {self.ended:.3f}'}>"
+
+
 class Entry:
     """
     One key's value in memory (`spilled` is None), or the receipt for it.
 
-    `size` is what the value takes in memory, `overhead` the key and the bookkeeping, both in bytes.
-    A resident entry without an end may be read without a lock, so its `value` changes in one step, and `expiry` never; while
-    the value is on the disk, it is GONE.
+    `size` is what the value takes in memory, `overhead` the key and the bookkeeping, both in bytes; `since` is when it was written.
+    `fixed` says that the value cannot change in place, and `stamp` when it was last moved to the end of the order of use.
+
+    Readers have no lock, and one may still look at an entry that others take away. So `expiry` and `fixed` never change, and a
+    value that goes to the disk goes with another entry: this one keeps a fixed value, and another becomes GONE here.
     """
 
     __slots__ = (
         "decode",
         "expiry",
+        "fixed",
         "hits",
         "mapped",
         "overhead",
@@ -83,16 +102,19 @@ class Entry:
         "since",
         "size",
         "spilled",
+        "stamp",
         "value",
         "writable",
     )
 
-    def __init__(self, value: object, size: int, overhead: int, since: float, expiry: Expiry | None) -> None:
+    def __init__(self, value: object, size: int, overhead: int, since: Period, expiry: Expiry | None) -> None:
         self.value = value
         self.size = size
         self.overhead = overhead
         self.since = since
         self.expiry = expiry
+        self.fixed = type(value) in CANNOT_CHANGE
+        self.stamp: object = None
         self.hits = 0
         self.pinned = False
         self.writable = True
@@ -103,31 +125,46 @@ class Entry:
     def __repr__(self) -> str:
         return f"<Entry {self.size} bytes, {'memory' if self.spilled is None else 'tmp'}, {self.hits} hits>"
 
-    def leave(self, spilled: Spilled, decode: Callable[[Any], object], *, mapped: bool) -> None:
-        """The value is on the disk now: keep the receipt and what decodes it."""
-        self.spilled = spilled
-        self.decode = decode
-        self.mapped = mapped
-        self.value = GONE
+    def leave(self, spilled: Spilled, decode: Callable[[Any], object], *, mapped: bool) -> Entry:
+        """The value is on the disk now: the entry with the receipt and what decodes it."""
+        left = self._moved(None)
+        left.spilled = spilled
+        left.decode = decode
+        left.mapped = mapped
+        if not self.fixed:
+            self.value = GONE  # who got it from here could change what nobody would see
+        return left
 
-    def arrive(self, value: object) -> None:
-        """The value is in memory again."""
-        self.value = value
-        self.spilled = None
-        self.decode = None
-        self.mapped = False
+    def arrive(self, value: object) -> Entry:
+        """The value is in memory again: the entry that holds it."""
+        return self._moved(value)
+
+    def _moved(self, value: object) -> Entry:
+        moved = Entry(value, self.size, self.overhead, self.since, self.expiry)
+        moved.hits = self.hits
+        return moved
 
     def info(self, tier: str, clock: Clock) -> dict[str, object]:
-        """Tier, bytes, seconds and counts as plain values; never the value."""
+        """
+        Tier, bytes, seconds and counts as plain values; never the value.
+
+        The age counts from the end of the invocation that wrote the value, and is 0 before that.
+        """
+        ended = self.since.ended
         return {
             "tier": tier,
             "nbytes": self.size,
-            "age": round(max(0.0, clock.monotonic() - self.since), 3),
+            "age": 0.0 if ended is None else round(max(0.0, clock.monotonic() - ended), 3),
             "expires_in": None if self.expiry is None else round(self.expiry.wall - clock.wall(), 3),
             "hits": self.hits,
             "dirty": self.spilled is None,
             "pinned": self.pinned,
         }
+
+
+def size_in_store(value: object) -> int:
+    """Bytes of memory that a value takes; those of a bytes object without its head, so that a write of one has nothing to add."""
+    return len(value) if type(value) is bytes else size_of(value)
 
 
 def name_of(key: Key) -> str:

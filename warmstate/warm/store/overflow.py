@@ -12,7 +12,7 @@ import sys
 
 from warmstate.warm.codecs.values import encode
 from warmstate.warm.sizes import CANNOT_CHANGE
-from warmstate.warm.store.entries import LEFT_BYTES, Entry, name_of
+from warmstate.warm.store.entries import LEFT_BYTES, Entry, Period, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class Overflow:
                 self._evicted()
                 continue
             tiers.used += LEFT_BYTES - entry.size
-            entry.leave(receipt, encoded.decode, mapped=encoded.mapped)
-            shelf.add(key, entry)
+            shelf.add(key, entry.leave(receipt, encoded.decode, mapped=encoded.mapped))
             tiers.counts["spilled"] += 1
 
     def _make_tmp_room(self, wanted: int) -> None:
@@ -170,7 +169,7 @@ def _is_held(entry: Entry) -> bool:
 
 
 def _references() -> int:
-    entry = Entry([], 0, 0, 0.0, None)
+    entry = Entry([], 0, 0, Period(), None)
     return sys.getrefcount(entry.value)
 
 

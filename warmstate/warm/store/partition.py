@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from _collections_abc import MutableMapping
 
-from warmstate.warm.sizes import size_of
+from warmstate.warm.store.entries import size_in_store
 from warmstate.warm.store.tiers import MISSING
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ class Partition(MutableMapping[str, object] if TYPE_CHECKING else MutableMapping
         return self._store._fetch(self._key(key))
 
     def __setitem__(self, key: str, value: object) -> None:
-        self._store._tiers.put(self._key(key), value, size_of(value))
+        self._store._tiers.put(self._key(key), value, size_in_store(value))
 
     def __delitem__(self, key: str) -> None:
         if not self._store._tiers.remove(self._key(key)):
@@ -65,7 +65,7 @@ class Partition(MutableMapping[str, object] if TYPE_CHECKING else MutableMapping
 
     def set(self, key: str, value: object, *, ttl: float | None = None, pin: bool = False) -> None:
         """As `StateStore.set`."""
-        self._store._tiers.put(self._key(key), value, size_of(value), ttl=ttl, pin=pin)
+        self._store._tiers.put(self._key(key), value, size_in_store(value), ttl=ttl, pin=pin)
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
         """As `StateStore.pop`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from warmstate.warm.store.entries import Entry
+from warmstate.warm.store.entries import Entry, Period
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class _Mark:
 
 
 MARK: Any = _Mark()
-_NO_ENTRY = Entry(None, 0, 0, 0.0, None)
+_NO_ENTRY = Entry(None, 0, 0, Period(), None)
 _TIMED_AT_ONCE = 200
 
 

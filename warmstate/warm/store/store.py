@@ -1,24 +1,22 @@
 """
 The store: keyed values that stay warm, as a mapping.
 
-1. A read of a resident key takes no lock: one lookup, one move to the end of the order of use. Writes of bytes over such a key
-   take the turn by hand. Everything else is done by `tiers`.
+1. A read of a resident key takes no lock: one lookup, and one move to the end of the order of use where it did not move in this
+   epoch. A write over a key that did takes the turn by hand. Everything else is done by `tiers`.
 2. A key of the store is its name; in a partition it is (space, name), and the space is a private object, so that no name
    reaches another partition's.
 """
 
 from __future__ import annotations
 
-import sys
 from _collections_abc import MutableMapping
-from time import monotonic
 
 from warmstate.errors import LifecycleError, TenantMismatch
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
 from warmstate.warm.budget import MemoryBudget
-from warmstate.warm.sizes import size_of
-from warmstate.warm.store.entries import GONE, Space, name_of
+from warmstate.warm.sizes import CANNOT_CHANGE
+from warmstate.warm.store.entries import GONE, Space, name_of, size_in_store
 from warmstate.warm.store.flights import Flights
 from warmstate.warm.store.tiers import MISSING, Tiers
 
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     Value = TypeVar("Value")
 
 __all__ = ["StateStore"]
-
-_BYTES_OVERHEAD = sys.getsizeof(b"")
 
 
 class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMapping):  # type: ignore[misc]
@@ -79,9 +75,14 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         try:
             entry = self._resident[key]
             value = entry.value  # read first: at any later step another thread may spill it
+            if entry.stamp is self._tiers.epoch:
+                entry.hits += 1
+                return value
             if entry.expiry is None and value is not GONE:
                 self._touch(key)
                 entry.hits += 1
+                if entry.fixed:
+                    entry.stamp = self._tiers.epoch
                 return value
         except KeyError:
             pass
@@ -101,25 +102,31 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         Raises:
             BudgetExceeded: it can never fit into memory; the old value is kept.
         """
-        size = len(value) + _BYTES_OVERHEAD if type(value) is bytes else size_of(value)
+        if type(value) is bytes:
+            size = len(value)
+        else:
+            size = size_in_store(value)
+            if type(value) not in CANNOT_CHANGE:
+                self._tiers.put(self._checked(key), value, size)
+                return
         tiers = self._tiers
         try:
             self._tokens.pop()
         except IndexError:
             tiers.turn.wait()
         try:
-            entry = self._resident.get(key)
-            if entry is not None and entry.expiry is None and not entry.pinned:
-                used = tiers.used + size - entry.size
-                if used <= tiers.limit:
-                    _old = entry.value  # lives until the turn is over: what its __del__ does may use the store
+            entry = self._resident[key]
+            if entry.stamp is tiers.epoch and not entry.pinned:
+                grown = size - entry.size
+                if not grown or tiers.used + grown <= tiers.limit:
                     entry.value = value
-                    entry.writable = True
-                    entry.size = size
-                    entry.since = monotonic()
-                    tiers.used = used
-                    self._touch(key)
+                    entry.since = tiers.period
+                    if grown:
+                        entry.size = size
+                        tiers.used += grown
                     return
+        except KeyError:
+            pass
         finally:
             self._tokens.append(None)
         tiers.put(self._checked(key), value, size)
@@ -150,7 +157,7 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         Raises:
             BudgetExceeded: it can never fit into memory beside what is pinned; the old value is kept.
         """
-        self._tiers.put(self._checked(key), value, size_of(value), ttl=ttl, pin=pin)
+        self._tiers.put(self._checked(key), value, size_in_store(value), ttl=ttl, pin=pin)
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
         """Remove `key` and return its value; `default`, or a KeyError without one, when there is none."""
@@ -286,5 +293,5 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
                 if close is not None:
                     close()
                 raise LifecycleError("get_or_create() got an async factory: await the value first, then store it")
-            self._tiers.put(key, value, size_of(value), ttl=ttl)
+            self._tiers.put(key, value, size_in_store(value), ttl=ttl)
             return value

@@ -3,16 +3,18 @@ The two tiers under the store: entries in memory up to one budget, the least rec
 
 1. `used` is what everything takes in memory by its own account, bookkeeping included; `limit` is the budget less what slots and tails
    take of it, and less what the process was seen to use beyond these accounts.
-2. Methods that change anything take the turn themselves, unless they stand under "with the turn".
-3. No fault of a disk leaves this module: a value that cannot be read back is a miss, counted, and never a wrong value.
+2. The order of use is exact between epochs, and one lasts until a 32nd of the budget was taken in or room was made: a value that
+   cannot change in place moves to the end at its first use in each.
+3. Methods that change anything take the turn themselves, unless they stand under "with the turn".
+4. No fault of a disk leaves this module: a value that cannot be read back is a miss, counted, and never a wrong value.
 """
 
 from __future__ import annotations
 
 from warmstate.errors import BudgetExceeded
-from warmstate.warm.sizes import CANNOT_CHANGE, ResidentGuard, size_of
+from warmstate.warm.sizes import ResidentGuard
 from warmstate.warm.spill.spilled import Spilled, SpillLost, SpillUnavailable
-from warmstate.warm.store.entries import ENTRY_BYTES, LEFT_BYTES, Entry, Expiry, name_of
+from warmstate.warm.store.entries import ENTRY_BYTES, LEFT_BYTES, Entry, Expiry, Period, name_of, size_in_store
 from warmstate.warm.store.overflow import Overflow
 from warmstate.warm.store.shelf import Shelf
 from warmstate.warm.store.turn import Turn
@@ -58,7 +60,9 @@ class Tiers:
         "_taken_in",
         "budget",
         "counts",
+        "epoch",
         "limit",
+        "period",
         "shelf",
         "spill",
         "tenant",
@@ -76,6 +80,8 @@ class Tiers:
         self.tenant: str | None = None
         self.shelf = Shelf()
         self.turn = Turn()
+        self.epoch = object()
+        self.period = Period()
         self.counts = {"misses": 0, "spilled": 0, "reloaded": 0, "evicted": 0, "expired": 0, "lost": 0, "unwritable": 0}
         self._shelves: dict[str | None, Shelf] = {None: self.shelf}
         self._clock = clock
@@ -114,8 +120,10 @@ class Tiers:
         """
         name = name_of(key)
         expiry = None if ttl is None else Expiry(ttl, self._clock)
-        entry = Entry(value, size, ENTRY_BYTES + len(name), self._clock.monotonic(), expiry)
+        entry = Entry(value, size, ENTRY_BYTES + len(name), self.period, expiry)
         entry.pinned = pin
+        if entry.fixed and expiry is None:
+            entry.stamp = self.epoch
         whole = size + entry.overhead
         old = None
         with self.turn:
@@ -176,8 +184,8 @@ class Tiers:
         with self.turn:
             shelf = self.shelf
             for entry in shelf.used_since_mark():
-                if type(entry.value) not in CANNOT_CHANGE:
-                    size = size_of(entry.value)
+                if not entry.fixed:
+                    size = size_in_store(entry.value)
                     self.used += size - entry.size
                     if entry.pinned:
                         shelf.pinned_bytes += size - entry.size
@@ -189,6 +197,8 @@ class Tiers:
             if self.used > goal:
                 self._overflow.shrink(goal)
             shelf.mark()
+            self.period.ended = self._clock.monotonic()
+            self.period = Period()
             if self.spill is not None:
                 if self._garbage:
                     self.spill.drop_many(self.take_garbage())
@@ -284,7 +294,7 @@ class Tiers:
             self.drop(self.shelf, key)
             return None
         self.drop(self.shelf, key)
-        entry.arrive(value)
+        entry = entry.arrive(value)
         self.shelf.add(key, entry)
         self.counts["reloaded"] += 1
         self._took_in(entry.size + entry.overhead, key)
@@ -295,7 +305,9 @@ class Tiers:
         self._taken_in += nbytes
         if self._taken_in * _LOOK_SHARE > self.budget:
             self._look()
+            self.epoch = object()
         if self.used > self.limit:
+            self.epoch = object()
             self._share.store_is_short = True
             self._overflow.shrink(self.limit - self.budget // _STEP_SHARE, key)
 
