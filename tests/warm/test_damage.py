@@ -18,6 +18,7 @@ import pytest
 from tests.warm.conftest import Heard
 from warmstate.errors import CommitError
 from warmstate.handler import StatefulHandler
+from warmstate.lifecycle.marker import LastCommit
 from warmstate.warm.commits.journal import Journal
 from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
@@ -81,7 +82,9 @@ class Scene:
         self.root = root
         self.proof = root / "executed"
         self.payload = pickle.dumps(Exploit(str(self.proof)))
-        self.committed, self.good = lived(root / "good", range(1, 25))
+        self.commits = 24
+        _, self.older = lived(root / "older", range(1, self.rng.randrange(2, self.commits)))
+        self.committed, self.good = lived(root / "good", range(1, self.commits + 1))
         options = {"code": {"identity": "other"}, "place": {"environment": "elsewhere"}, "tenant": {"tenant": "them"}}
         self.foreign = [lived(root / name, range(50, 60), **more)[1] for name, more in options.items()]
         self.victims = {root / "others" / name: name.encode() * 50 for name in ("a", "deep/b", "cache.db")}
@@ -139,6 +142,9 @@ class Scene:
     def replace(self, body):
         return self.rng.choice([self.payload, self.rng.randbytes(len(body)), b"warmjnl1" + self.rng.randbytes(4088)])
 
+    def age(self, _):
+        return self.older
+
     def foreigner(self, _):
         return self.rng.choice(self.foreign)
 
@@ -175,7 +181,7 @@ class Scene:
         return len(self.good.rstrip(b"\0"))
 
 
-BYTES = ["flip", "cut", "cut_to_blocks", "empty", "zeros", "swap", "insert", "append", "replace", "foreigner"]
+BYTES = ["flip", "cut", "cut_to_blocks", "empty", "zeros", "swap", "insert", "append", "replace", "age", "foreigner"]
 
 
 def harm_commits(scene, cases):
@@ -184,15 +190,18 @@ def harm_commits(scene, cases):
     for _ in range(cases):
         scene.fresh()
         scene.journal.write_bytes(scene.good)
-        damage = scene.rng.choice([*BYTES, "plant", "plant", "beside"])
+        damage = scene.rng.choice([*BYTES, "plant", "plant", "beside", "remove"])
         kind = ""
         if damage == "plant":
             kind = scene.plant(scene.journal)
         elif damage == "beside":
             kind = scene.plant(scene.place / scene.rng.choice(["journal.new", "spill-0123456789abcdef", "cache.db"]))
+        elif damage == "remove":
+            scene.journal.unlink()
         else:
             scene.journal.write_bytes(getattr(scene, damage)(scene.good))
-        desk, ledger, adoption, heard = begin(scene.place)
+        last_commit = LastCommit(scene.commits)
+        desk, ledger, adoption, heard = begin(scene.place, last_commit=last_commit)
         found = content(desk)
         if adoption.adopted:
             assert found == scene.committed, (damage, kind)
@@ -212,7 +221,8 @@ def harm_commits(scene, cases):
             assert content(desk) == found
         else:
             ledger.close()
-            assert content(begin(scene.place)[0])[:1] == (77,), (damage, kind)
+            assert last_commit.number == scene.commits + 1
+            assert content(begin(scene.place, last_commit=last_commit)[0])[:1] == (77,), (damage, kind)
         ledger.close()
         if kind == "full directory":
             assert list(scene.place.rglob("theirs"))

@@ -37,7 +37,7 @@ def test_a_clone_commits_at_once_and_its_reset_finds_that(tmp_path):
     """A restore empties the directory: that is no fault, and the first commit writes everything that the snapshot held."""
     environment = Environment.from_mapping({"AWS_LAMBDA_FUNCTION_NAME": "f", "WARMSTATE_TMP": str(tmp_path)})
     claimed = claim(environment.tmp, environment=environment)
-    instance = Instance(Prepared, environment, directory=claimed.directory)
+    instance = Instance(Prepared, environment, directory=claimed.directory, last_commit=claimed.last_commit)
     instance.init(Init("cold", 1, None, 10.0, claimed.fence))
     instance.before_snapshot()
     claimed.write("snapshot")
@@ -49,7 +49,7 @@ def test_a_clone_commits_at_once_and_its_reset_finds_that(tmp_path):
     instance.abandon()
     claimed.abandon()
     again = claim(environment.tmp, environment=environment)
-    instance = Instance(Prepared, environment, directory=again.directory)
+    instance = Instance(Prepared, environment, directory=again.directory, last_commit=again.last_commit)
     instance.init(Init(again.start, again.generation, again.reset_reason, 10.0, again.fence))
     assert ("reset", b"[103, 100000]") == (again.start, serve(instance, 3))
     instance.abandon()

@@ -75,7 +75,14 @@ class _StockHost:
         self._notices = notices = HostNotices.for_environment(open_log(environment), environment)
         self._claim = claimed = claim(environment.tmp, environment=environment, notices=notices)
         claimed.write("init")
-        self._instance = Instance(handler_class, environment, directory=claimed.directory, clock=clock, notices=notices)
+        self._instance = Instance(
+            handler_class,
+            environment,
+            directory=claimed.directory,
+            last_commit=claimed.last_commit,
+            clock=clock,
+            notices=notices,
+        )
         before = claimed.predecessor
         self._instance.init(
             Init(claimed.start, claimed.generation, claimed.reset_reason, fence=claimed.fence, clock=clock),

@@ -138,7 +138,12 @@ class _Process:
             follow_logging(self._log, environment.log_level)
             target = load_handler(environment.handler)
         self._instance = Instance(
-            target, environment, directory=self._claim.directory, clock=self._clock, notices=self._notices
+            target,
+            environment,
+            directory=self._claim.directory,
+            last_commit=self._claim.last_commit,
+            clock=self._clock,
+            notices=self._notices,
         )
         prepared_ahead = environment.initialization_type != "on-demand"
         predecessor = self._claim.predecessor

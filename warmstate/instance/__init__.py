@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from warmstate.instance.closing import ClosingStep, ShutdownReport
     from warmstate.lifecycle.environment import Environment
     from warmstate.lifecycle.events import Init, Shutdown, Thaw
+    from warmstate.lifecycle.marker import LastCommit
     from warmstate.wire.runtime_api import Invocation
 
 __all__ = ["Answer", "Instance"]
@@ -50,6 +51,7 @@ class Instance:
         target: A `StatefulHandler` subclass, or any callable `(event, context)` of the stock runtime.
         environment: The facts of the execution environment.
         directory: Where commits and spill go; None keeps everything in memory.
+        last_commit: How far the commits there are, by the marker; None where nobody tells.
         clock: Moves deadlines and expiry; a fake one in tests.
         notices: Receives what the runtime has to say.
     """
@@ -60,6 +62,7 @@ class Instance:
         environment: Environment,
         *,
         directory: str | None = None,
+        last_commit: LastCommit | None = None,
         clock: Clock = SYSTEM_CLOCK,
         notices: Notices | None = None,
     ) -> None:
@@ -76,7 +79,9 @@ class Instance:
         self.concurrency: Concurrency = "serial" if cls is None else cls.concurrency
         many = environment.max_concurrency is not None and environment.max_concurrency > 1
         self._code = UserCode(on_loop=self.concurrency == "async", standing=many)
-        self._warm = WarmParts(environment, directory, code=self._code, clock=clock, notices=notices)
+        self._warm = WarmParts(
+            environment, directory, code=self._code, clock=clock, notices=notices, last_commit=last_commit
+        )
         self._serving = Serving(
             cast("Callable[[Any, Context], object]", target),  # of a class, until init puts its handle there
             environment,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.environment import Environment
     from warmstate.lifecycle.events import Thaw
+    from warmstate.lifecycle.marker import LastCommit
     from warmstate.lifecycle.notices import Notices
     from warmstate.warm.budget import MemoryBudget
     from warmstate.warm.commits.adoption import Adoption
@@ -53,6 +54,7 @@ class WarmParts:
         "_fenced",
         "_gate",
         "_handler",
+        "_last_commit",
         "_ledger",
         "_notices",
         "_pool",
@@ -65,10 +67,18 @@ class WarmParts:
     )
 
     def __init__(
-        self, environment: Environment, directory: str | None, *, code: UserCode, clock: Clock, notices: Notices
+        self,
+        environment: Environment,
+        directory: str | None,
+        *,
+        code: UserCode,
+        clock: Clock,
+        notices: Notices,
+        last_commit: LastCommit | None = None,
     ) -> None:
         self._environment = environment
         self._directory = directory
+        self._last_commit = last_commit
         self._code = code
         self._clock = clock
         self._notices = notices
@@ -116,6 +126,7 @@ class WarmParts:
             environment=fence.partition(".")[0],
             spill=self._the_spill,
             budget=self._memory,
+            last_commit=self._last_commit,
             call=self._code.call,
         )
         self.has_tails = bool(declarations.tails)

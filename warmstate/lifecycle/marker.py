@@ -6,7 +6,7 @@ The marker in /tmp that tells a reset from a cold start, and why the process bef
 2. The marker is 256 bytes in three fields, each replaced by one pwrite:
 
        0    who: format, environment id, pid, generation, strikes, identity of the sandbox
-       64   what: phase, request id, deadline
+       64   what: phase, request id, deadline, number of the last commit
        224  last word: a word and when it was said, or blank
 
 3. What was read comes from a process that may have died between any two instructions, or from anybody who can write to
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from warmstate.lifecycle.environment import Environment
     from warmstate.lifecycle.events import ResetReason, StartKind
 
-__all__ = ["SIZE", "Claim", "Predecessor", "claim"]
+__all__ = ["SIZE", "Claim", "LastCommit", "Predecessor", "claim"]
 
 SIZE = 256
 _WHO, _WHAT, _WORD = 0, 64, 224  # where the fields begin
@@ -43,6 +43,23 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class LastCommit:
+    """
+    How far the commits of this environment are, counted over its processes; 0 where there is none.
+
+    Who commits raises `number` when the commit is written, and the marker tells it whenever it says what the process does. So a
+    journal may be ahead of the marker, by what a killed process did last, and never behind it.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"<LastCommit {self.number}>"
+
+
 class Predecessor:
     """What the marker tells of the process that owned the directory before this one."""
 
@@ -51,6 +68,7 @@ class Predecessor:
         "environment_id",
         "generation",
         "identity",
+        "last_commit",
         "phase",
         "pid",
         "request_id",
@@ -71,11 +89,12 @@ class Predecessor:
         self.pid, self.generation, self.strikes = int(who[2]), int(who[3]), int(who[4])
         self.identity = who[5]
         what = _field(record, _WHAT, _WORD).split(" ")
-        self.phase, request_id, deadline_ms = what if len(what) == 3 else (what[0], "", "0")
+        self.phase, request_id, deadline_ms, last_commit = what if len(what) == 4 else (what[0], "", "0", "0")
         if self.phase not in _PHASES or self.generation < 1:
             raise ValueError("no marker")
         self.request_id = request_id or None
         self.deadline_ms = int(deadline_ms)
+        self.last_commit = int(last_commit, 16)
         self.word, _, word_ms = _field(record, _WORD, SIZE).partition(" ")
         self.word_ms = int(word_ms or 0)
 
@@ -99,7 +118,7 @@ class Claim:
     `directory` is a path of mode 0700 that is ours alone while the process lives; None where /tmp cannot be used.
     `generation` counts the processes of this environment from 1; `start` and `reset_reason` are those of `Init`.
     `environment_id` outlives resets; `fence` is unique to this process.
-    `predecessor` is what the marker held, or None.
+    `predecessor` is what the marker held, or None. `last_commit` begins as it told.
     """
 
     __slots__ = (
@@ -113,6 +132,7 @@ class Claim:
         "environment_id",
         "fence",
         "generation",
+        "last_commit",
         "predecessor",
         "reset_reason",
         "start",
@@ -132,12 +152,13 @@ class Claim:
         self.start: StartKind = "provisioned" if provisioned else "cold"
         self.reset_reason: ResetReason | None = None
         self.predecessor: Predecessor | None = None
+        self.last_commit = LastCommit()
         self.fence = f"{self.environment_id}.1.{_random_id()}"
 
     def write(self, phase: str, request_id: str = "", deadline_ms: int = 0) -> None:
         """Notes what the process does now (`init`, `next`, `invoke` or `snapshot`), in one write; never raises."""
         if self._fd >= 0:
-            what = f"{phase} {request_id} {deadline_ms}\n".encode()
+            what = f"{phase} {request_id} {deadline_ms} {self.last_commit.number:x}\n".encode()
             try:
                 pwrite(self._fd, what, _WHAT)
             except OSError:
@@ -186,6 +207,7 @@ class Claim:
         self.start = "restore"
         self.reset_reason = None
         self.fence = f"{self.environment_id}.1.{_random_id()}"
+        self.last_commit.number = 0
         if self.directory is not None:
             _empty(self.directory)
         self._write_who()
@@ -210,6 +232,7 @@ class Claim:
     def _follow(self, predecessor: Predecessor) -> None:
         self.environment_id = predecessor.environment_id
         self.generation = predecessor.generation + 1
+        self.last_commit.number = predecessor.last_commit
         self.fence = f"{self.environment_id}.{self.generation}.{_random_id()}"
         reason = predecessor.reason
         if predecessor.phase != "init":
@@ -224,6 +247,7 @@ class Claim:
                 strikes=self._strikes,
             )
             _empty(self.directory)
+            self.last_commit.number = 0
             self._strikes = 0
 
     def _write_who(self) -> None:

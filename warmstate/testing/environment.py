@@ -129,7 +129,12 @@ class Environment:
         self._claim = claimed = claim(self.tmp, environment=facts, clock=platform.clock, notices=self._told)
         claimed.write("init")
         process = Instance(
-            platform.target, facts, directory=claimed.directory, clock=platform.clock, notices=self._told
+            platform.target,
+            facts,
+            directory=claimed.directory,
+            last_commit=claimed.last_commit,
+            clock=platform.clock,
+            notices=self._told,
         )
         before = claimed.predecessor
         try:

@@ -3,7 +3,8 @@ Adoption: what an earlier process of this environment committed becomes this one
 
 1. Slots are only coherent together. So one value that cannot be read drops them all, and the log says why.
 2. Everything is decoded before anything is taken over.
-3. Only the same environment, code, tenant and shapes are adopted; a slot whose `schema` was raised needs its migration.
+3. A journal that ends before the commit that the marker tells of is an older copy, or was emptied or removed.
+4. Only the same environment, code, tenant and shapes are adopted; a slot whose `schema` was raised needs its migration.
 """
 
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -68,6 +69,7 @@ def adopt(committing: Committing, ledger: Ledger, buffers: Sequence[Buffer[Any]]
             past.add(place, body)
         if backend.damaged:
             return _dropped(backend, "the journal is damaged")
+        _refuse_older(past, committing.last_commit.number, found=found)
         if not found:
             return Adoption()
         _refuse_foreign(past, ledger)
@@ -82,6 +84,7 @@ def adopt(committing: Committing, ledger: Ledger, buffers: Sequence[Buffer[Any]]
     except (Unreadable, CodecError) as error:
         return _dropped(backend, str(error))
     committing.generation = past.generation + 1
+    committing.last_commit.number = past.number
     committing.requests = dict.fromkeys(past.requests)
     ledger.tenant = past.tenant if ledger.tenant is None else ledger.tenant
     committing.table_is_written = past.table == [tuple(row) for row in committing.table()]
@@ -102,6 +105,15 @@ def _dropped(backend: CommitBackend, reason: str) -> Adoption:
     # The file stays until the next commit replaces it: whoever comes before that must drop it for the same reason.
     backend.close()
     return Adoption(dropped_reason=reason)
+
+
+def _refuse_older(past: Past, told: int, *, found: bool) -> None:
+    if past.number < told:
+        raise Unreadable(
+            f"the journal ends with commit {past.number}, and {told} had been made: it was replaced by an older copy"
+            if found
+            else f"the journal of {told} commits was removed: leave WARMSTATE_TMP/warmstate alone when you clean /tmp"
+        )
 
 
 def _refuse_foreign(past: Past, ledger: Ledger) -> None:

@@ -2,7 +2,7 @@
 What commits say: records as units of work write them; what a later process makes of them is in `past`.
 
 A record is a head (4 bytes of length, then plain text) and the buffers it describes.
-Its head is a list: format, generation, request id, tenant, entries.
+Its head is a list: format, generation, number of the last commit, request id, tenant, entries.
 The first record of a journal, and the first after a rewrite, also carries the table of what is declared: numbers in entries are places in it.
 
 Entries: `["table", identity, [[name, kind, schema, shape], ...], environment]` · `["set", slot, lengths]` · `["reset", slot]` ·
@@ -64,10 +64,10 @@ def set_entry(slot: int, lengths: list[int]) -> str:
 
 
 def record(
-    generation: int, request_id: str, tenant: str | None, entries: list[str], buffers: Sequence[Buffer]
+    generation: int, number: int, request_id: str, tenant: str | None, entries: list[str], buffers: Sequence[Buffer]
 ) -> tuple[list[Buffer], int]:
     """A record in parts, and where in it the buffers begin."""
     whose = "null" if tenant is None else quoted(tenant)
-    text = f"[{FORMAT},{generation},{quoted(request_id)},{whose},[{','.join(entries)}]]"
+    text = f"[{FORMAT},{generation},{number},{quoted(request_id)},{whose},[{','.join(entries)}]]"
     head = text.encode("utf-8", "surrogatepass")
     return [len(head).to_bytes(4, "little") + head, *buffers], 4 + len(head)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from warmstate.lifecycle.marker import LastCommit
     from warmstate.warm.codecs.codec import Codec
     from warmstate.warm.codecs.form import Buffer as Bytes
     from warmstate.warm.commits.backend import CommitBackend, Part
@@ -50,7 +51,7 @@ class Committing:
     The committed slots and tails of one ledger.
 
     `cells` are its slots and `item_codecs` its tails, by name; `segments` tells where the items of each tail lie.
-    `requests` are the last requests whose work is in a commit, oldest first.
+    `last_commit` is raised with each. `requests` are the last requests whose work is in a commit, oldest first.
     """
 
     __slots__ = (
@@ -60,12 +61,13 @@ class Committing:
         "commits",
         "generation",
         "item_codecs",
+        "last_commit",
         "requests",
         "segments",
         "table_is_written",
     )
 
-    def __init__(self, ledger: Ledger, backend: CommitBackend) -> None:
+    def __init__(self, ledger: Ledger, backend: CommitBackend, last_commit: LastCommit) -> None:
         self._ledger = ledger
         self.backend = backend
         self.cells: dict[str, Cell] = {}
@@ -73,6 +75,7 @@ class Committing:
         self.segments: dict[str, list[Segment]] = {}
         self.requests: dict[str, None] = {}
         self.generation = 1
+        self.last_commit = last_commit
         self.commits = 0
         self.table_is_written = False
         for slot in ledger.declarations.slots.values():
@@ -191,11 +194,13 @@ class Committing:
         """
         if not staged.entries:
             return
-        written, offset = record(self.generation, request_id, self._ledger.tenant, staged.entries, staged.parts)
+        number = self.last_commit.number + 1
+        written, offset = record(self.generation, number, request_id, self._ledger.tenant, staged.entries, staged.parts)
         if self.table_is_written and not self.backend.lost:
             place = self.backend.append(written)
         else:
             place = self.rewrite(buffers, written, frozenset(cell for cell, *_ in staged.changed))
+        self.last_commit.number = number
         place += offset
         for cell, lengths, _, _ in staged.changed:
             cell.lengths = lengths
@@ -274,6 +279,7 @@ class Committing:
             self._ledger.identity,
             self._ledger.environment,
             self.generation,
+            self.last_commit.number,
             self._ledger.tenant,
             self.table(),
             list(self.requests),

@@ -34,13 +34,14 @@ class Gone(CommitError):
 class Live:
     """What the first record says of all that follow."""
 
-    __slots__ = ("environment", "generation", "identity", "known", "requests", "table", "tenant")
+    __slots__ = ("environment", "generation", "identity", "known", "number", "requests", "table", "tenant")
 
     def __init__(
         self,
         identity: str,
         environment: str,
         generation: int,
+        number: int,
         tenant: str | None,
         table: list[Any],
         requests: list[str],
@@ -49,6 +50,7 @@ class Live:
         self.identity = identity
         self.environment = environment
         self.generation = generation
+        self.number = number
         self.tenant = tenant
         self.table = table
         self.requests = requests
@@ -73,7 +75,7 @@ def rewrite(
     numbers = {row[0]: number for number, row in enumerate(live.table)}
 
     def written(entries: list[str], buffers: Sequence[Part], what: Cell | Segment | None = None) -> list[Part]:
-        parts, offset = record(live.generation, "", live.tenant, entries, buffers)
+        parts, offset = record(live.generation, live.number, "", live.tenant, entries, buffers)
         if what is not None:
             offsets.append((what, offset))
         return parts

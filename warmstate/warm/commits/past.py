@@ -26,7 +26,18 @@ class Unreadable(Exception):
 class Past:
     """What an earlier process committed, as far as its records have been read."""
 
-    __slots__ = ("environment", "generation", "identity", "known", "requests", "segments", "table", "tenant", "values")
+    __slots__ = (
+        "environment",
+        "generation",
+        "identity",
+        "known",
+        "number",
+        "requests",
+        "segments",
+        "table",
+        "tenant",
+        "values",
+    )
 
     def __init__(self) -> None:
         self.identity = ""
@@ -34,6 +45,7 @@ class Past:
         self.table: list[tuple[str, str, int, Any]] = []
         self.tenant: str | None = None
         self.generation = 0
+        self.number = 0
         self.requests: list[str] = []
         self.values: dict[int, tuple[int, list[int], bytes]] = {}
         self.segments: dict[int, list[Segment]] = {}
@@ -48,14 +60,15 @@ class Past:
         """
         try:
             length = int.from_bytes(body[:4], "little")
-            version, generation, request_id, tenant, entries = loads(body[4 : 4 + length])
+            version, generation, number, request_id, tenant, entries = loads(body[4 : 4 + length])
             if version != FORMAT:
                 raise Unreadable(f"it has format {version}, this is format {FORMAT}")
-            if generation < self.generation:
+            if generation < self.generation or number < self.number:
                 raise Unreadable("its records are of several processes at once")
             if self.tenant is not None and tenant is not None and tenant != self.tenant:
                 raise Unreadable("it holds the state of several tenants")
-            self.generation, self.tenant = generation, tenant if self.tenant is None else self.tenant
+            self.generation, self.number = generation, number
+            self.tenant = tenant if self.tenant is None else self.tenant
             at = 4 + length
             for word, *rest in entries:
                 at += self._entry(word, rest, place, body, at)

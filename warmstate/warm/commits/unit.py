@@ -16,6 +16,7 @@ import _thread
 
 from warmstate.errors import CodecError, CommitError, LifecycleError
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
+from warmstate.lifecycle.marker import LastCommit
 from warmstate.lifecycle.notices import Notices
 from warmstate.warm.slot import LEDGER_KEY, MISSING
 from warmstate.warm.tails.buffer import Buffer
@@ -58,6 +59,7 @@ class Ledger:
         tenant: Whose state this is, where tenants are kept apart.
         call: Runs a flush method; the instance's runs coroutines too.
         budget: Makes the budget of memory that slots and tails share with the store; None for no bound.
+        last_commit: How far commits were when the process before ended, and are now.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Ledger:
         tenant: str | None = None,
         call: Callable[..., Any] | None = None,
         budget: Callable[[], MemoryBudget] | None = None,
+        last_commit: LastCommit | None = None,
     ) -> None:
         self.handler = handler
         self.declarations = declarations
@@ -97,6 +100,7 @@ class Ledger:
         self._is_gone = False
         self._spill = spill
         self._budget = budget
+        self._last_commit = LastCommit() if last_commit is None else last_commit
         self._residents: Residents | None = None
         for tail in declarations.tails.values():
             self._buffers.append(self._make_buffer(tail))
@@ -126,7 +130,7 @@ class Ledger:
         from warmstate.warm.commits.adoption import adopt
         from warmstate.warm.commits.committing import Committing
 
-        self._committing = Committing(self, self.backend)
+        self._committing = Committing(self, self.backend, self._last_commit)
         adoption = adopt(self._committing, self, self._buffers)
         if adoption.dropped_reason is not None:
             self.notices.warning(f"What an earlier process committed is not taken over: {adoption.dropped_reason}.")
