@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import _thread
 from errno import EMFILE, ENFILE
-from fcntl import F_DUPFD_CLOEXEC, fcntl
-from os import O_CLOEXEC as _O_CLOEXEC, close as _close, fstat as _fstat, open as _open, pipe2 as _pipe2
+from os import O_CLOEXEC as _O_CLOEXEC, close as _close, fstat as _fstat, open as _open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from types import ModuleType
+    from typing import Any
 
 __all__ = ["LOWEST_OWN", "Reserve", "end_own", "is_for_want_of_one", "is_one_left", "leads_to"]
 
@@ -46,40 +47,44 @@ def end_own(connection: _socket.socket, identity: tuple[int, int] | None) -> Non
 
 
 class Reserve:
-    """Descriptors that are kept back from the first `fill` on, and are free inside `with reserve:`."""
+    """
+    Descriptors that are kept back from `fill` on, and are free inside `with reserve:`.
 
-    __slots__ = ("_held", "_identity", "_lock")
+    They are numbers below the process's limit and not open files. So a handler that closes everything cannot take them, and
+    to give them back is one call that keeps the interpreter: beside threads that compute, each call that lets go of it waits.
+    """
+
+    __slots__ = ("_limits", "_lock", "_most")
 
     def __init__(self) -> None:
-        self._held: list[int] = []
-        self._identity: tuple[int, int] | None = None
+        self._limits: ModuleType | None = None  # `resource`, which nobody needs before the first event
+        self._most = 0
         self._lock = _thread.RLock()
 
     def __repr__(self) -> str:
-        return f"<Reserve of {len(self._held)} descriptors>"
+        return f"<Reserve of {_KEPT_BACK if self._limits else 0} descriptors>"
 
     def fill(self) -> None:
-        """Keep back as many as there should be, or as can be had."""
-        self.release()
-        try:
-            end, other = _pipe2(_O_CLOEXEC)
-        except OSError:
-            return
-        _close(other)
-        self._identity = leads_to(end)  # that of no other descriptor
-        try:
-            while len(self._held) < _KEPT_BACK:
-                self._held.append(fcntl(end, F_DUPFD_CLOEXEC, LOWEST_OWN))
-        except (OSError, ValueError):
-            pass
-        _close(end)
+        """Keep them back from now on."""
+        import resource
+
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if self._most > 2 * _KEPT_BACK:
+            self._limits = resource
+            self._limit_to(self._most - _KEPT_BACK)
 
     def release(self) -> None:
-        """Give them back; numbers that a handler closed have other owners now."""
-        held, self._held = self._held, []
-        for number in held:
-            if leads_to(number) == self._identity:
-                _close(number)
+        """Give them back, with what a handler took from the limit."""
+        if self._limits is not None:
+            self._limit_to(self._most)
+
+    def _limit_to(self, number: int) -> None:
+        limits: Any = self._limits
+        most = limits.getrlimit(limits.RLIMIT_NOFILE)[1]
+        try:
+            limits.setrlimit(limits.RLIMIT_NOFILE, (number if most < 0 else min(number, most), most))
+        except (OSError, ValueError):
+            pass  # a sandbox that does not allow it
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -87,8 +92,8 @@ class Reserve:
 
     def __exit__(self, *_: object) -> None:
         try:
-            if self._identity is not None:
-                self.fill()
+            if self._limits is not None:
+                self._limit_to(self._most - _KEPT_BACK)
         finally:
             self._lock.release()
 

@@ -26,7 +26,7 @@ from os import chdir, fsdecode, getcwdb, umask, waitid
 from sys import getprofile, getrecursionlimit, getswitchinterval, gettrace
 
 from warmstate.hosts.descriptors import leads_to
-from warmstate.hosts.watcher import LAST_TURN, take_short_turns
+from warmstate.hosts.watcher import take_short_turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Guards:
         if collects() is not collected:
             (gc.enable if collected else gc.disable)()
             self._put_back("the garbage collector's switch")
-        if getswitchinterval() != interval and round(getswitchinterval(), 6) != LAST_TURN:
+        if getswitchinterval() != interval:
             sys.setswitchinterval(interval)
             self._put_back("sys.setswitchinterval()")
 

@@ -132,6 +132,8 @@ class ManagedHost:
         def watch() -> NoReturn:
             while not is_terminated() and not self._wants_reset:
                 self._pause(_TICK)
+                if is_terminated():
+                    break
                 self._tick()
                 self._look_at_deadlines()
                 if self._untidy:

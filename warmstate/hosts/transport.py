@@ -43,6 +43,8 @@ __all__ = ["NativeTransport", "transport_for"]
 _USER_AGENT = "warmstate/0.1"
 _MOST_INTERIM = 16
 _FOR_EVER = float("inf")
+_UNASKED = b"?"
+"""In the place of bytes that came too many: a connection that carries no more answers."""
 
 
 class NativeTransport:
@@ -135,7 +137,9 @@ class NativeTransport:
                     raise _as_transport_error(error) from error
                 kept = False  # it had died while nobody looked: once more, over a new one
             except BaseException:
-                self.close()  # whoever ended the wait may ask again, and must not get this answer then
+                # Whoever ended the wait may ask again, and must not get this answer then. The next call closes the connection:
+                # at the end there is none, and closing would keep the hook waiting.
+                self._buffer = _UNASKED
                 raise
 
     def post(self, request: Request) -> Reply:

@@ -44,7 +44,6 @@ class RequestsTransport(NativeTransport):
     __slots__ = (
         "_clocks",
         "_connection",
-        "_limit",
         "_modules",
         "_patient",
         "_reply",
@@ -65,7 +64,6 @@ class RequestsTransport(NativeTransport):
         self._connection: HTTPConnection | None = None
         self._modules = dict(sys.modules)
         self._clocks = dict(vars(time))
-        self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._session = self._make_session()
 
     def get(self, request: Request, on_beat: Callable[[], None] | None = None) -> Reply:
@@ -152,9 +150,9 @@ class RequestsTransport(NativeTransport):
             connection.sock.detach()
             connection.sock = None
             self._used = False
-        limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if limit < self._limit <= most:  # a poll of one connection fails with a limit of none
-            resource.setrlimit(resource.RLIMIT_NOFILE, (self._limit, most))
+        if not resource.getrlimit(resource.RLIMIT_NOFILE)[0]:  # not even a poll of one connection is allowed
+            with self._reserve:
+                pass
         if time.monotonic is None or time.time is None:  # type: ignore[redundant-expr]
             time.__dict__.update(self._clocks)
         if "urllib3" not in sys.modules:  # it imports parts of itself while it works

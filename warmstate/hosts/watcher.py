@@ -6,6 +6,8 @@ SIGTERM and the deadline: what must be noticed while the main thread is busy wit
 2. The watcher thread learns of a signal from the wake-up descriptor, which is written at once whatever the main thread does.
 3. On SIGTERM a busy main thread has a third of the budget to end its handler. Then the watcher runs the last steps itself.
 4. Whatever hangs, the process ends when the budget is used up.
+5. Beside N threads that compute, each call that lets go of the interpreter waits for up to N turns. So nothing on the way
+   from the signal to the hook makes one, when the process is idle, but for the wait itself.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 else:
     import _signal  # what `signal` is made of, without the enums
 
-__all__ = ["LAST_TURN", "Terminated", "Watcher", "outlive", "take_short_turns"]
+__all__ = ["Terminated", "Watcher", "outlive", "take_short_turns"]
 
 _TICK = 0.25
 """Seconds between looks at the deadline; a deadline nearer than this when an invocation begins is not dumped in time."""
@@ -37,9 +39,7 @@ _SLACK = 0.05
 _USUAL_TURN = sys.getswitchinterval()
 _SHORT_TURN = 0.0003
 """Seconds a thread may keep the interpreter while others wait: of sixteen that compute, each with Python's 5 ms, SIGTERM would get
-its turn when a quarter of the budget is over."""
-LAST_TURN = 0.00005
-"""The same after SIGTERM, when each call into the kernel on the way to the hook has to wait for its turn."""
+its turn when a quarter of the budget is over. Shorter ones cost more than they bring: all that wait wake at each."""
 
 _OTHER_SIGNALS = _signal.valid_signals() - {_signal.SIGTERM}
 
@@ -50,6 +50,9 @@ class Terminated(BaseException):
 
 def take_short_turns() -> None:
     """Where threads of the user may compute beside the main thread: let it have its turn soon, unless the user chose otherwise."""
+    # Looked for at the end, each of its files would wait for a turn.
+    import warmstate.instance.closing  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     if sys.getswitchinterval() == _USUAL_TURN:
         sys.setswitchinterval(_SHORT_TURN)
 
@@ -187,9 +190,16 @@ class Watcher:
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until a signal comes; where the main thread watches by itself."""
-        if self._signals(seconds * 1000.0) is None:
-            self._lost = True
-            sleep(seconds)
+        try:
+            self.waiting = True
+            if self.terminated:
+                raise Terminated
+            if self._signals(seconds * 1000.0) is None:
+                self._lost = True
+                sleep(seconds)
+            self.waiting = False
+        except Terminated:
+            pass
 
     def begin(self, deadline: float) -> None:
         """An invocation begins; `deadline` is on the monotonic clock, 0.0 for none."""
@@ -218,11 +228,11 @@ class Watcher:
         first = not self.terminated
         if first:
             self.terminated = monotonic()
-            sys.setswitchinterval(LAST_TURN)
-            self._on_sigterm()
         if self.waiting:
             self.waiting = False
             raise Terminated
+        if first:  # an invocation may end badly: who comes after it shall know why
+            self._on_sigterm()
 
     def _watch(self) -> None:
         # The main thread holds signals back at times; they must not come in here instead. SIGTERM may.
@@ -259,7 +269,6 @@ class Watcher:
         # The handler in the main thread may not have run yet: C code of the user can hold it up.
         if not self.terminated:
             self.terminated = arrived
-            sys.setswitchinterval(LAST_TURN)
             self._on_sigterm()
         deadline = self._deadline
         if not self._over.acquire(timeout=self._budget / 3.0) and self._last_steps.acquire(blocking=False):
