@@ -122,6 +122,7 @@ HANDLER_FAULTS = (
     F("H28", "descriptors used up, and a stream", "USE_UP()\nreturn iter_of([b'a'])", "any"),
     F("H28", "descriptors used up, and a coroutine", "USE_UP()\nreturn failing_coroutine()"),
     F("H28", "the API's sockets closed and descriptors used up", "CLOSE_SOCKETS(); USE_UP()", "response"),
+    F("H28", "everything closed and descriptors used up", "os.closerange(0, 20_000); USE_UP()", "response"),
     F("H28", "a limit of no descriptors", "resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\nraise ValueError('x')", error_type="ValueError"),
     F("H29", "logging shut down", "logging.shutdown(); logging.getLogger().handlers.clear()", "response"),
     F("H29", "logging disabled", "logging.disable(logging.CRITICAL)", "response"),
