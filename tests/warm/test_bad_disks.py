@@ -17,15 +17,13 @@ import subprocess
 
 import pytest
 
+from tests.warm.desk import Desk
 from tests.warm.doubles import FailingFiles, Heard, MovedClock
 from warmstate.errors import CommitError
-from warmstate.handler import StatefulHandler
 from warmstate.warm.commits.journal import Journal
 from warmstate.warm.commits.unit import Ledger
-from warmstate.warm.slot import State, state
 from warmstate.warm.spill.spill import LARGE, Spill
 from warmstate.warm.store.store import StateStore
-from warmstate.warm.tails.tail import Tail, tail
 
 
 class Files(FailingFiles):
@@ -159,16 +157,6 @@ class Vanished(Fault):
         pass
 
 
-class Work(StatefulHandler):
-    number: State[int] = state(default=0, survives="reset")
-    text: State[dict[str, str]] = state(factory=dict, survives="reset")
-    lines: Tail[int] = tail(max_items=50, survives="reset")
-
-    @lines.flush
-    def write(self, batch):
-        return None
-
-
 class Process:
     """A process that works on a disk, and what it was promised."""
 
@@ -184,9 +172,9 @@ class Process:
         directory = str(self.fault.place / "ours")
         self.spill = Spill(directory, budget=1 << 26, reserve=0, clock=self.clock, files=self.fault.files)
         self.store = StateStore(memory_budget=1 << 19, spill=self.spill, clock=self.clock)
-        self.handler, self.heard = Work(), Heard()
+        self.handler, self.heard = Desk(), Heard()
         journal = Journal(directory, files=self.fault.files)
-        self.ledger = Ledger(self.handler, Work.__warmstate__, backend=journal, notices=self.heard, clock=self.clock)
+        self.ledger = Ledger(self.handler, Desk.__warmstate__, backend=journal, notices=self.heard, clock=self.clock)
         self.ledger.open()
         self.model.clear()
         self.check()
@@ -205,7 +193,8 @@ class Process:
             self.handler.number += 1
             self.handler.text[f"k{self.rng.randrange(20)}"] = "x" * self.rng.choice([5, 500, 40_000])
             self.handler.lines.append(self.handler.number)
-            self.ledger.flush_due()
+            if self.rng.random() < 0.1:  # most lines wait, each in a commit of its own
+                self.ledger.flush_due()
             wanted = self.content()
             self.ledger.commit("r")
         except CommitError as error:  # it cannot be written, or what it needs of the last one cannot be read now

@@ -5,23 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.warm.crash_disk import CrashDisk
+from tests.warm.desk import Desk
 from warmstate.errors import CommitError
-from warmstate.handler import StatefulHandler
 from warmstate.warm.commits import compaction
 from warmstate.warm.commits.journal import Journal
 from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
-from warmstate.warm.tails.tail import Tail, tail
-
-
-class Desk(StatefulHandler):
-    number: State[int] = state(default=0, survives="reset")
-    text: State[dict[str, str]] = state(factory=dict, survives="reset")
-    lines: Tail[int] = tail(max_items=3, survives="reset")
-
-    @lines.flush
-    def write(self, batch):
-        return None
 
 
 class Later(Desk):

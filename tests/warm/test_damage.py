@@ -16,26 +16,14 @@ import diskcache
 import pytest
 
 from tests.warm.conftest import Heard
+from tests.warm.desk import Desk
 from warmstate.errors import CommitError
-from warmstate.handler import StatefulHandler
 from warmstate.lifecycle.marker import LastCommit
 from warmstate.warm.commits.journal import Journal
 from warmstate.warm.commits.unit import Ledger
-from warmstate.warm.slot import State, state
 from warmstate.warm.spill.spill import LARGE, Spill, SpillLost, SpillUnavailable
-from warmstate.warm.tails.tail import Tail, tail
 
 NOBODY = 65534
-
-
-class Desk(StatefulHandler):
-    number: State[int] = state(default=0, survives="reset")
-    text: State[dict[str, str]] = state(factory=dict, survives="reset")
-    lines: Tail[bytes] = tail(max_items=100, survives="reset")
-
-    @lines.flush
-    def write(self, batch):
-        return None
 
 
 class Exploit:
@@ -67,7 +55,7 @@ def lived(directory, numbers, **options):
         ledger.begin("handle")
         desk.number = number
         desk.text[f"key {number}"] = f"{number}" * (number % 900)
-        desk.lines.append(b"%d" % number, id=number)
+        desk.lines.append(number, id=number)
         ledger.commit(f"request-{number}")
     found = content(desk)
     ledger.close()
