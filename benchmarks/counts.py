@@ -41,7 +41,7 @@ PATIENCE_SECONDS = 300
 HANDLERS = {
     "a slot, a tail and a resource": "stateful.Everything",
     "1 kB committed": "stateful.Committed",
-    "1 kB in the store, 200 writes and 200 reads": "stateful.Stored",
+    "1 kB in the store, 100 writes and 100 reads": "stateful.Stored",
 }
 
 
