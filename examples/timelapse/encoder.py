@@ -8,11 +8,11 @@ as long as it remembers the frame before, and that memory cannot be written down
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
-from av.codec.context import Flags
 
 from . import mp4
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _COLOURS = {"color_range": 2, "colorspace": 5, "color_primaries": 5, "color_trc": 6}
 """What JPEGs have: the full range, so that nothing is converted and nothing rounded."""
+_HEAD_ONLY = {"movflags": "empty_moov+default_base_moof", "use_editlist": "0", "fflags": "+bitexact"}
+"""Lets the MP4 writer say how to decode what follows, before there is a frame, and nothing that differs from run to run."""
 
 
 class Encoder:
@@ -34,41 +36,33 @@ class Encoder:
     def __init__(self, options: Options, next_frame: int) -> None:
         self._options = options
         self.next_frame = next_frame
-        self._context = self._open()
-        self._headers = bytes(self._context.extradata or b"")
-        self.init = mp4.init_segment(options.width, options.height, options.frames_per_second, self._headers)
+        self._open()
 
     def __repr__(self) -> str:
         return f"<Encoder next_frame={self.next_frame}>"
 
     def encode(self, frame: av.VideoFrame) -> mp4.Sample:
         """Encodes the next frame; it comes out at once."""
-        if self.next_frame % self._options.gop == 0:
-            self._context = self._open()
+        if self.next_frame % self._options.gop == 0 and self.next_frame != self._first:
+            self._open()
         frame.pts, frame.time_base = self.next_frame, Fraction(1, self._options.frames_per_second)
         frame.pict_type = 0  # a JPEG calls itself an intra frame, and x264 would obey
         (packet,) = self._context.encode(frame)
         self.next_frame += 1
-        return mp4.sample(bytes(packet), self._headers, idr=packet.is_keyframe)
+        return mp4.sample(bytes(packet), bytes(self._context.extradata or b""), idr=packet.is_keyframe)
 
-    def _open(self) -> av.VideoCodecContext:
-        options = self._options
-        context = av.CodecContext.create("libx264", "w")
-        context.width, context.height, context.pix_fmt = options.width, options.height, "yuvj420p"
-        context.framerate = Fraction(options.frames_per_second)
-        context.time_base = 1 / context.framerate
-        context.gop_size, context.max_b_frames, context.thread_count = options.gop, 0, 1
-        for name, value in _COLOURS.items():
-            setattr(context, name, value)
+    def _open(self) -> None:
+        options, head, self._first = self._options, io.BytesIO(), self.next_frame
+        ticks = {"video_track_timescale": str(options.frames_per_second * mp4.FRAME_TICKS)}
+        self._file = av.open(head, "w", format="mp4", options=_HEAD_ONLY | ticks)
         # zerolatency: a packet per frame, nothing to wait for when the instance must end. No cuts: only we start a GOP.
-        # i8x8: smaller partitions take a tenth of the time and save no bytes.
-        structure = f"keyint={options.gop}:min-keyint={options.gop}:scenecut=0:open-gop=0:partitions=i8x8"
-        context.options = {
-            "preset": options.preset,
-            "crf": str(options.crf),
-            "tune": "zerolatency",
-            "x264-params": structure,
-        }
-        context.flags |= int(Flags.global_header) | int(Flags.closed_gop)
-        context.open()
-        return context
+        structure = f"keyint={options.gop}:min-keyint={options.gop}:scenecut=0:open-gop=0:{options.x264}"
+        how = {"preset": options.preset, "crf": str(options.crf), "tune": "zerolatency", "x264-params": structure}
+        stream = self._file.add_stream("libx264", options.frames_per_second, options=how)
+        self._context = stream.codec_context
+        self._context.width, self._context.height, self._context.pix_fmt = options.width, options.height, "yuvj420p"
+        self._context.gop_size, self._context.max_b_frames, self._context.thread_count = options.gop, 0, 1
+        for name, value in _COLOURS.items():
+            setattr(self._context, name, value)
+        self._file.start_encoding()
+        self.init = head.getvalue()

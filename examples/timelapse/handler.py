@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, Thaw, resource, state, tail
 
-from .bucket import Conflict, open_bucket
+from .bucket import open_bucket
 from .options import Options
 from .publish import Publisher
 from .triggers import PHOTOS, understand
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .photo import Photo
 
 OPTIONS = Options.from_environment(os.environ)
+FULL = OPTIONS.flush_every + OPTIONS.settle
 
 
 class Timelapse(StatefulHandler):
@@ -36,9 +37,7 @@ class Timelapse(StatefulHandler):
     publisher: State[Publisher] = state(factory=Publisher)
     # By this environment, whatever its processes went through.
     photos_taken: State[int] = state(default=0, survives="reset")
-    photos: Tail[Photo] = tail(
-        max_items=OPTIONS.flush_every + OPTIONS.settle, max_bytes="64 MB", max_age=OPTIONS.max_age
-    )
+    photos: Tail[Photo] = tail(max_items=FULL, max_bytes="64 MB", max_age=OPTIONS.max_age)
 
     @resource(check_after=10, max_age=3600)
     def bucket(self) -> Iterator[Bucket]:
@@ -58,13 +57,12 @@ class Timelapse(StatefulHandler):
 
     def handle(self, event: Event, context: Context) -> dict[str, object]:
         wish = understand(event, OPTIONS.prefix)
-        new_here = self.warm_video is None
+        look_around = wish.tick or self.warm_video is None
         for key, id in wish.doorbells.items():
             self.take(key, id)
-        if new_here or wish.tick:
+        if look_around:
             self.catch_up(context)
-        line = self.video.line_up(self.photos)
-        self.video.encode(line[: self.video.settled(line)])
+        self.video.encode_settled(self.photos)
         if wish.tick and not self.photos:
             self.video.flush(self.bucket, [], rest=True)  # the camera is asleep
         if wish.finish:
@@ -73,34 +71,23 @@ class Timelapse(StatefulHandler):
             self.publisher.publish(self.bucket, self.video.manifest)
         if wish.queued:
             context.defer(self.photos)  # what is not in the video yet stays in the queue too
-        requests, moved = self.bucket.read_meter()  # since the last answer: a flush comes after the answer is made
         frames, held = self.video.manifest.frames, len(self.photos)
-        return {
-            "start": context.start,
-            "taken": self.photos_taken,
-            "held": held,
-            "frames": frames,
-            "requests": requests,
-            "bytes": moved,
-        }
+        return {"start": context.start, "taken": self.photos_taken, "held": held, "frames": frames}
 
     def take(self, key: str, id: str) -> None:
-        if not self.video.wants(key) or any(photo.key == key for photo in self.photos):
-            return
-        photo = self.video.fetch(self.bucket, key)
-        if photo is not None and self.photos.append(photo, id=id):
-            self.photos_taken += 1
+        if self.video.wants(key) and all(photo.key != key for photo in self.photos):
+            photo = self.video.fetch(self.bucket, key)
+            if photo is not None and self.photos.append(photo, id=id):
+                self.photos_taken += 1
 
     def catch_up(self, context: Context) -> None:
         """Takes the photos whose events never came: after a start, all that the instance before had not committed."""
-        after = self.video.manifest.last_key
-        while keys := self.bucket.list(PHOTOS, after, 200):
-            for after in keys:
-                if context.remaining < 10:
-                    return  # the next event or tick goes on from here
-                self.take(after, after)
-                if len(self.photos) >= OPTIONS.flush_every + OPTIONS.settle:
-                    self.photos.flush()
+        for key in self.video.undecided(self.bucket):
+            self.take(key, key)
+            if len(self.photos) >= FULL:
+                self.photos.flush()
+            if len(self.photos) >= FULL or context.remaining < 10:
+                return  # the next event or tick goes on from here
 
     @photos.flush
     def write(self, batch: Sequence[Photo]) -> int:
@@ -108,14 +95,11 @@ class Timelapse(StatefulHandler):
 
     def on_thaw(self, thaw: Thaw) -> None:
         if self.warm_video is not None and thaw.frozen_for > 10:
-            self.warm_video.refresh(self.bucket)  # another instance may have gone on meanwhile
+            self.warm_video.load(self.bucket)  # another instance may have gone on meanwhile
 
     def after_response(self, context: Context) -> None:
         if OPTIONS.publish_every and self.warm_video is not None:
-            try:
-                self.publisher.publish(self.bucket, self.video.manifest, at_least=OPTIONS.publish_every)
-            except Conflict:
-                pass  # another instance published at the same moment
+            self.publisher.renew(self.bucket, self.video.manifest, OPTIONS.publish_every)
 
     def before_shutdown(self, shutdown: Shutdown) -> None:
         if self.warm_video is not None:

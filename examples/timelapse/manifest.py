@@ -1,47 +1,42 @@
 """
 The manifest: which chunks make the video, in an HLS playlist that any player of live video follows.
 
-Players skip lines that begin with `#` and that they do not know, so the last line carries what only the function needs. That way
+Players skip lines that begin with `#` and that they do not know, so two more lines carry what only the function needs. That way
 the list that players read and the list that instances trust are one object, and replacing it is the only commit:
 
     #EXT-X-MAP:URI="init-cff950e55950.mp4"              how to decode what follows
-    #EXTINF:2.4,498211                                  a whole GOP of 60 frames, 498,211 bytes
+    #EXTINF:2.4,                                        a whole GOP of 60 frames
     seg/00000000-5be1a3f0c2d4.m4s
     #EXT-X-PART:DURATION=0.4,URI="parts/00000060-…"     the open GOP, as far as it is flushed
-    #WARMSTATE:{"crc":…,"frames":70,"last_key":"frames/2026-11-20T10-01-09.000Z.jpg",…}
+    #WARMSTATE:{"frames":70,"last_key":"frames/2026-11-20T10-01-09.000Z.jpg",…}
+    #CRC:5f0c12aa                                       of all that is above
 
-When a GOP is complete its parts become one segment: a day has 1,440 lines, no matter how often it was flushed.
+When a GOP is complete its parts become one segment: a day has 1,440 of them, no matter how often it was flushed.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import zlib
+from typing import NamedTuple
 
 import attrs
 
 KEY = "video/live.m3u8"
-_MARK = "#WARMSTATE:"
+_MARK, _CRC = "\n#WARMSTATE:", "\n#CRC:"
 
 
 class ManifestDamaged(Exception):
     """Raised for a manifest that was not written by this code or did not arrive whole."""
 
 
-@attrs.frozen
-class Chunk:
+class Chunk(NamedTuple):
     """Frames that lie in one object, `name` (relative to the playlist); `init` names the object that tells how to decode them."""
 
     name: str
     frames: int
     size: int
     init: str
-
-    @property
-    def first(self) -> int:
-        """The number of its first frame, which its name begins with."""
-        return int(self.name.rpartition("/")[2].partition("-")[0])
 
 
 @attrs.frozen(kw_only=True)
@@ -82,14 +77,14 @@ class Manifest:
                 init = chunk.init
             seconds = round(chunk.frames / self.frames_per_second, 5)
             if number < len(self.segments):
-                lines += [f"#EXTINF:{seconds},{chunk.size}", chunk.name]
+                lines += [f"#EXTINF:{seconds},", chunk.name]
             else:
                 first = ",INDEPENDENT=YES" if number == len(self.segments) else ""
                 lines += [f'#EXT-X-PART:DURATION={seconds},URI="{chunk.name}"{first}']
         lines += ["#EXT-X-ENDLIST"] * self.ended
-        facts = attrs.asdict(self, filter=lambda field, _: field.name not in {"segments", "parts"})
-        facts |= {"parts": [chunk.size for chunk in self.parts], "crc": zlib.crc32("\n".join(lines).encode())}
-        return "\n".join([*lines, _MARK + json.dumps(facts, separators=(",", ":"))]) + "\n"
+        facts = {field.name: getattr(self, field.name) for field in attrs.fields(Manifest)}
+        text = "\n".join(lines) + _MARK + json.dumps(facts, separators=(",", ":"))
+        return f"{text}{_CRC}{zlib.crc32(text.encode()):08x}\n"
 
 
 def from_text(text: str) -> Manifest:
@@ -99,28 +94,15 @@ def from_text(text: str) -> Manifest:
     Raises:
         ManifestDamaged: it is something else.
     """
-    playlist, mark, last = text.rpartition("\n" + _MARK)
+    playlist, _, crc = text.rpartition(_CRC)
     try:
-        facts = json.loads(last)
-        if not mark or facts.pop("crc") != zlib.crc32(playlist.encode()):
+        if crc != f"{zlib.crc32(playlist.encode()):08x}\n":
             raise ValueError("the checksum differs")
-        sizes = iter(facts.pop("parts"))
-        rate = facts["frames_per_second"]
-        segments, parts, init = [], [], ""
-        for found in re.finditer(
-            r'^#EXT-X-MAP:URI="(.+)"|^#EXTINF:(.+),(\d+)\n(.+)|^#EXT-X-PART:DURATION=(.+),URI="([^"]+)"',
-            playlist,
-            re.MULTILINE,
-        ):
-            new_init, seconds, size, segment, part_seconds, part = found.groups()
-            if new_init:
-                init = new_init
-            elif segment:
-                segments.append(Chunk(segment, round(float(seconds) * rate), int(size), init))
-            else:
-                parts.append(Chunk(part, round(float(part_seconds) * rate), next(sizes), init))
-        return Manifest(segments=tuple(segments), parts=tuple(parts), **facts)
-    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        facts = json.loads(playlist.rpartition(_MARK)[2])
+        for kind in ("segments", "parts"):
+            facts[kind] = tuple(Chunk(*chunk) for chunk in facts[kind])
+        return Manifest(**facts)
+    except (KeyError, TypeError, ValueError) as error:
         raise ManifestDamaged(
             f"{KEY} is not a manifest of this example, or not whole ({error}): restore the object's previous version, "
             "or move the folder video/ away and the video is made anew from the photos"

@@ -1,5 +1,5 @@
 """
-The few boxes of fragmented MP4 that one H.264 track needs, written by hand.
+The few boxes of fragmented MP4 that change from chunk to chunk, written by hand: a muxer starts each file at time zero.
 
 A video in this form is an *init segment* (what is in here and how to decode it), followed by *fragments*: a `moof` box
 that lists the frames, then an `mdat` box with their bytes. Fragments know their own place in time (`tfdt`), so they can be
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 FRAME_TICKS = 512
 """How long a frame lasts on the track's clock, which ticks 512 times the frame rate."""
 
-_SPS, _PPS, _SLICE, _IDR_SLICE = 7, 8, 1, 5
-_IDENTITY = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+_SLICE, _IDR_SLICE = 1, 5
 _STARTS_GOP, _FOLLOWS = 0x02000000, 0x01010000
 
 
@@ -58,68 +57,6 @@ def sample(packet: bytes, headers: bytes, *, idr: bool) -> Sample:
     return Sample(b"".join(struct.pack(">I", len(unit)) + unit for unit in units), idr)
 
 
-def init_segment(width: int, height: int, frames_per_second: int, headers: bytes) -> bytes:
-    """Describes the track: size, clock, and the encoder's parameter sets `headers`."""
-    sps, pps = (next(unit for unit in nal_units(headers) if unit[0] & 31 == kind) for kind in (_SPS, _PPS))
-    high_profile = b"\xfd\xf8\xf8\0" if sps[1] >= 100 else b""  # 4:2:0, 8 bits, no further sets
-    avcc = box(
-        b"avcC",
-        bytes([1, sps[1], sps[2], sps[3], 0xFF, 0xE1]),
-        struct.pack(">H", len(sps)) + sps,
-        b"\1" + struct.pack(">H", len(pps)) + pps,
-        high_profile,
-    )
-    entry = box(
-        b"avc1",
-        bytes(6) + b"\0\1" + bytes(16) + struct.pack(">HHIIIH", width, height, 72 << 16, 72 << 16, 0, 1),
-        bytes(32) + b"\0\x18\xff\xff",
-        avcc,
-    )
-    empty = bytes(4)
-    table = box(
-        b"stbl",
-        full_box(b"stsd", 0, 0, struct.pack(">I", 1), entry),
-        full_box(b"stts", 0, 0, empty),
-        full_box(b"stsc", 0, 0, empty),
-        full_box(b"stsz", 0, 0, empty, empty),
-        full_box(b"stco", 0, 0, empty),
-    )
-    data_here = box(b"dinf", full_box(b"dref", 0, 0, struct.pack(">I", 1), full_box(b"url ", 0, 1)))
-    media = box(
-        b"mdia",
-        full_box(b"mdhd", 0, 0, struct.pack(">IIIIHH", 0, 0, frames_per_second * FRAME_TICKS, 0, 0x55C4, 0)),
-        full_box(b"hdlr", 0, 0, bytes(4) + b"vide" + bytes(12) + b"timelapse\0"),
-        box(b"minf", full_box(b"vmhd", 0, 1, bytes(8)), data_here, table),
-    )
-    track = box(
-        b"trak",
-        full_box(
-            b"tkhd",
-            0,
-            3,
-            struct.pack(">5I", 0, 0, 1, 0, 0),
-            bytes(16),
-            _IDENTITY,
-            struct.pack(">II", width << 16, height << 16),
-        ),
-        media,
-    )
-    movie = full_box(
-        b"mvhd",
-        0,
-        0,
-        struct.pack(">4I", 0, 0, 1000, 0),
-        struct.pack(">IH", 0x10000, 0x100),
-        bytes(10),
-        _IDENTITY,
-        bytes(24),
-        struct.pack(">I", 2),
-    )
-    extends = box(b"mvex", full_box(b"trex", 0, 0, struct.pack(">5I", 1, 1, FRAME_TICKS, 0, 0)))
-    kind = box(b"ftyp", b"iso6", struct.pack(">I", 1), b"iso6cmfcmp41")
-    return kind + box(b"moov", movie, track, extends)
-
-
 def fragment(first_frame: int, samples: Sequence[Sample]) -> bytes:
     """Writes `samples` as the frames from number `first_frame` on."""
     rows = b"".join(struct.pack(">II", len(s.data), _STARTS_GOP if s.idr else _FOLLOWS) for s in samples)
@@ -127,7 +64,7 @@ def fragment(first_frame: int, samples: Sequence[Sample]) -> bytes:
     def moof(data_offset: int) -> bytes:
         track = box(
             b"traf",
-            full_box(b"tfhd", 0, 0x020000, struct.pack(">I", 1)),
+            full_box(b"tfhd", 0, 0x020008, struct.pack(">II", 1, FRAME_TICKS)),
             full_box(b"tfdt", 1, 0, struct.pack(">Q", first_frame * FRAME_TICKS)),
             full_box(b"trun", 0, 0x601, struct.pack(">Ii", len(samples), data_offset), rows),
         )

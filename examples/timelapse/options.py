@@ -25,7 +25,8 @@ class Options:
     height: int = attrs.field(default=720, validator=[attrs.validators.ge(64), attrs.validators.le(4096)])
     frames_per_second: int = attrs.field(default=25, validator=[attrs.validators.ge(1), attrs.validators.le(120)])
     crf: int = attrs.field(default=25, validator=[attrs.validators.ge(0), attrs.validators.le(51)])
-    preset: str = "superfast"
+    preset: str = "ultrafast"
+    x264: str = "cabac=1:deblock=0,0:subme=1"
     flush_every: int = attrs.field(default=10, validator=attrs.validators.ge(1))
     settle: int = attrs.field(default=8, validator=attrs.validators.ge(0))
     max_age: int = attrs.field(default=90, validator=attrs.validators.ge(1))
@@ -52,20 +53,15 @@ class Options:
         """
         values: dict[str, str | int] = {}
         for field in attrs.fields(cls):
-            text = environment.get(field.name.upper())
-            if text is not None:
-                values[field.name] = text if field.type in {"str", str} else _whole_number(field.name.upper(), text)
-        try:
-            options = cls(**values)  # type: ignore[arg-type]  # str for the str fields, int for the int fields
-        except TypeError as error:
-            raise ValueError("BUCKET is not set: give s3://name/prefix, or a directory") from error
+            name = field.name.upper()
+            text = environment.get(name, "")
+            if field.type in {"int", int} and name in environment and not text.isdecimal():
+                raise ValueError(f"{name}={text!r} is not a whole number")
+            if name in environment:
+                values[field.name] = int(text) if field.type in {"int", int} else text
+        if "bucket" not in values:
+            raise ValueError("BUCKET is not set: give s3://name/prefix, or a directory")
+        options = cls(**values)  # type: ignore[arg-type]  # str for the str fields, int for the int fields
         if options.width % 2 or options.height % 2:
             raise ValueError(f"WIDTH={options.width}, HEIGHT={options.height}: H.264 wants even numbers")
         return options
-
-
-def _whole_number(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ValueError(f"{name}={text!r} is not a whole number") from error

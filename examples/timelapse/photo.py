@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import re
 from fractions import Fraction
 
 import attrs
@@ -16,6 +16,10 @@ MAX_PIXELS = 50_000_000
 
 _UPRIGHT = ("", "", "hflip,", "hflip,vflip,", "vflip,", "transpose=0,", "transpose=1,", "transpose=3,", "transpose=2,")
 """What turns a picture upright, by EXIF orientation 1 to 8."""
+_ORIENTATION = re.compile(
+    rb"Exif\0\0(?:II.*?\x12\x01\x03\0\x01\0\0\0([\x01-\x08])\0|MM.*?\x01\x12\0\x03\0\0\0\x01\0([\x01-\x08]))", re.DOTALL
+)
+"""EXIF's entry 0x0112, one short number, in either byte order."""
 
 
 class BadPhoto(ValueError):
@@ -57,16 +61,25 @@ class PhotoDecoder:
             raise BadPhoto("ends too early")
         try:
             (frame,) = self._decoder.decode(av.Packet(jpeg))
-            return self._fit(frame, orientation(jpeg))
+            turned = orientation(jpeg)
+            fitted = None if self._is_strip(frame, turned) else self._fit(frame, turned)
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             self._decoder, self._shape = self._open(), None  # an error may leave either in any state
             raise BadPhoto(f"cannot be decoded: {type(error).__name__}") from error
+        if fitted is None:
+            raise BadPhoto(f"a strip of {frame.width}x{frame.height}: fitted into the video it has no pixel's width")
+        return fitted
 
     def _open(self) -> av.VideoCodecContext:
         decoder = av.CodecContext.create("mjpeg", "r")
         decoder.thread_count = 1
         decoder.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
         return decoder
+
+    def _is_strip(self, frame: av.VideoFrame, turned: int) -> bool:
+        """Tells whether the shorter side would shrink to less than a pixel."""
+        width, height = reversed(self._size) if turned >= 5 else self._size
+        return min(frame.width * height, frame.height * width) < max(frame.width, frame.height)
 
     def _fit(self, frame: av.VideoFrame, turned: int) -> av.VideoFrame:
         if (frame.width, frame.height, frame.format.name, turned) == (*self._size, "yuvj420p", 1):
@@ -81,37 +94,20 @@ class PhotoDecoder:
 
     def _build(self, frame: av.VideoFrame, turned: int) -> av.filter.Graph:
         width, height = self._size
-        graph = av.filter.Graph()
-        last = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
-        )
         steps = (
             f"{_UPRIGHT[turned]}scale={width}:{height}:force_original_aspect_ratio=decrease:in_range=full:out_range=full,"
-            f"format=yuvj420p,pad={width}:{height}:-1:-1,setsar=1"
+            f"format=yuvj420p,pad={width}:{height}:-1:-1,setsar=1,buffersink"
         )
-        for step in steps.split(","):
-            name, _, arguments = step.partition("=")
-            node = graph.add(name, arguments or None)
-            last.link_to(node)
-            last = node
-        last.link_to(graph.add("buffersink"))
-        graph.configure()
+        graph = av.filter.Graph()
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
+        )
+        parsed = (step.partition("=") for step in steps.split(","))
+        graph.link_nodes(source, *(graph.add(name, arguments or None) for name, _, arguments in parsed)).configure()
         return graph
 
 
 def orientation(jpeg: bytes) -> int:
     """Reads the EXIF orientation, 1 to 8; 1 where there is none or it makes no sense. (PyAV tells turns, not mirrors.)"""
-    start = jpeg.find(b"Exif\0\0", 0, 4096) + 6
-    order = {b"II": "<", b"MM": ">"}.get(jpeg[start : start + 2])
-    if start == 5 or order is None:
-        return 1
-    try:
-        (directory,) = struct.unpack_from(f"{order}I", jpeg, start + 4)
-        (count,) = struct.unpack_from(f"{order}H", jpeg, start + directory)
-        for number in range(min(count, 64)):
-            tag, _, _, value = struct.unpack_from(f"{order}HHIH", jpeg, start + directory + 2 + 12 * number)
-            if tag == 0x0112:
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
+    found = _ORIENTATION.search(jpeg, 0, 8192)
+    return (found[1] or found[2])[0] if found else 1

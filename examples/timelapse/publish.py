@@ -9,7 +9,7 @@ the head with the first 5 MiB of video; what the published file has beyond those
 from __future__ import annotations
 
 import json
-import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import mp4
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 KEY = "video/timelapse.mp4"
 PIECE = 5 << 20
+_NOTE, NOTE_SIZE = b"free", 200
+"""The box that says what is in the file; players pass over it."""
 STEP = 64 << 20
 """How many bytes of video are added at a time, so that memory does not grow with what there is to catch up on."""
 
@@ -41,46 +43,49 @@ class Publisher:
         self.frames = self._kept = 0
         try:
             start, self._etag = bucket.get(KEY, end=1 << 16)
-            boxes = _boxes(start)
-            note = json.loads(start[slice(*boxes["free"])])
+            note = json.loads(start[start.index(_NOTE) + len(_NOTE) :][:NOTE_SIZE])
             if manifest.segments[note["segments"] - 1].name == note["last"]:  # else it shows another video
-                self.frames, self._kept, self._body = note["frames"], note["segments"], boxes["sidx"][1]
+                self.frames, self._kept, self._body = note["frames"], note["segments"], note["body"]
         except Missing:
             self._etag = ABSENT
-        except (KeyError, ValueError, IndexError, struct.error):
+        except (KeyError, ValueError, IndexError, TypeError):
             pass  # not a file of ours: it is replaced
 
-    def publish(self, bucket: Bucket, manifest: Manifest, *, at_least: int = 1) -> None:
+    def renew(self, bucket: Bucket, manifest: Manifest, at_least: int) -> None:
+        """Publishes if there are `at_least` so many new frames, and nobody else does."""
+        if self.frames < 0:
+            self.look(bucket, manifest)
+        if manifest.frames - self.frames >= at_least:
+            with suppress(Conflict):
+                self.publish(bucket, manifest)
+
+    def publish(self, bucket: Bucket, manifest: Manifest) -> None:
         """
-        Brings the file up to the manifest, if that has `at_least` so many new frames; each step on the way is a file that plays.
+        Brings the file up to the manifest; each step on the way is a file that plays.
 
         Raises:
             Conflict: somebody else published at the same time; theirs is as good.
         """
         if self.frames < 0:
             self.look(bucket, manifest)
-        if manifest.frames - self.frames < at_least:
-            return
         segments, end = manifest.segments, self._kept
         while self.frames != manifest.frames:
             size = 0
             while end < len(segments) and size < STEP:
                 size += segments[end].size
                 end += 1
+            old, new = segments[: self._kept], segments[self._kept : end]
             parts = manifest.parts if end == len(segments) else ()
             head = _head(bucket, manifest, segments[:end], parts)
-            new = b"".join(_read(bucket, chunk) for chunk in (*segments[self._kept : end], *parts))
-            had = sum(chunk.size for chunk in segments[: self._kept])
+            had = sum(chunk.size for chunk in old)
             if had < 3 * PIECE:
-                pieces: list[bytes | Copy] = [
-                    head + b"".join(_read(bucket, chunk) for chunk in segments[: self._kept]) + new
-                ]
+                pieces: list[bytes | Copy] = [head + _read(bucket, *old, *new, *parts)]
             else:
-                for chunk in segments if not self._lead else ():
-                    self._lead += _read(bucket, chunk)
-                    if len(self._lead) >= PIECE:
-                        break
-                pieces = [head + self._lead, Copy(KEY, self._body + len(self._lead), self._body + had, self._etag), new]
+                for chunk in segments:
+                    if len(self._lead) < PIECE:
+                        self._lead += _read(bucket, chunk)
+                kept = Copy(KEY, self._body + len(self._lead), self._body + had, self._etag)
+                pieces = [head + self._lead, kept, _read(bucket, *new, *parts)]
             try:
                 self._etag = bucket.compose(KEY, pieces, match=self._etag)
             except Conflict:
@@ -91,28 +96,19 @@ class Publisher:
 
 
 def _head(bucket: Bucket, manifest: Manifest, segments: Sequence[Chunk], parts: Sequence[Chunk]) -> bytes:
-    note = {
-        "segments": len(segments),
-        "last": segments[-1].name if segments else "",
-        "frames": sum(c.frames for c in (*segments, *parts)),
-    }
     entries = [(chunk.frames, chunk.size) for chunk in segments]
     if parts:
         entries.append((sum(part.frames for part in parts), sum(part.size for part in parts)))
     init, _ = bucket.get(f"video/{(*segments, *parts)[0].init}")
-    return init + mp4.box(b"free", json.dumps(note).encode()) + mp4.index(manifest.frames_per_second, entries)
+    table = mp4.index(manifest.frames_per_second, entries)
+    note = {
+        "segments": len(segments),
+        "last": segments[-1].name if segments else "",
+        "frames": sum(frames for frames, _ in entries),
+        "body": len(init) + 8 + NOTE_SIZE + len(table),
+    }
+    return init + mp4.box(_NOTE, json.dumps(note).encode().ljust(NOTE_SIZE)) + table
 
 
-def _read(bucket: Bucket, chunk: Chunk) -> bytes:
-    return bucket.get(f"video/{chunk.name}")[0]
-
-
-def _boxes(data: bytes) -> dict[str, tuple[int, int]]:
-    """Gives where the content of each top-level box up to the index begins and ends."""
-    found: dict[str, tuple[int, int]] = {}
-    start = 0
-    while "sidx" not in found:
-        size, kind = struct.unpack_from(">I4s", data, start)
-        found[kind.decode("latin-1")] = start + 8, start + size
-        start += max(8, size)
-    return found
+def _read(bucket: Bucket, *chunks: Chunk) -> bytes:
+    return b"".join(bucket.get(f"video/{chunk.name}")[0] for chunk in chunks)

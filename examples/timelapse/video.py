@@ -5,7 +5,8 @@ The growing video: a pure function of the sorted photos, moved forward by one co
 2. Photos are encoded in the order of their keys, and only once they are settled: late events may still sort in before.
 3. Every commit is audited: the bucket is listed first, so a photo whose event was lost cannot be passed over.
 4. Chunks are written before the manifest that names them; a chunk's name is a digest of its bytes, so writing it twice is harmless.
-5. Whoever loses the compare-and-set reads the manifest anew and encodes again. It never tries the old bytes a second time.
+5. A photo that the store refuses is waited for. Only when it gave others meanwhile, for ten minutes, is it that photo's fault.
+6. Whoever loses the compare-and-set reads the manifest anew and encodes again. It never tries the old bytes a second time.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import attrs
 
 from . import manifest as manifests, mp4
-from .bucket import ABSENT, Bucket, Conflict, Missing
+from .bucket import ABSENT, Bucket, Conflict, Missing, Refused
 from .encoder import Encoder
 from .manifest import Chunk, Manifest
 from .photo import MAX_BYTES, BadPhoto, Photo, PhotoDecoder
 from .triggers import PHOTOS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .options import Options
 
@@ -36,6 +37,10 @@ _ROUNDS = 10
 """How often in a row another instance may be faster before a flush gives up and leaves its photos for the next one."""
 _HEAVY = 48 << 20
 """Bytes of photos that wait for a whole chunk; with more, a part of one is committed."""
+_LAST = chr(0x10FFFF)
+"""Sorts behind every key."""
+_PATIENCE = 600
+"""Seconds that the video waits for a photo which the store refuses, while it gives others."""
 
 
 class Encoded(NamedTuple):
@@ -55,7 +60,10 @@ class Video:
         self._decoder = PhotoDecoder(options.width, options.height)
         self._found: dict[str, Photo] = {}  # by listing, not by event
         self._late: set[str] = set()
+        self._refused: dict[str, float] = {}  # since when
+        self._last_read = -1.0
         self.encoded: list[Encoded] = []
+        self.etag: str | None = None
         self.hurry = False
         """Set when the process is about to end: what is encoded is committed, nothing more is fetched or encoded."""
         self.fenced = 0
@@ -68,26 +76,25 @@ class Video:
         )
 
     def load(self, bucket: Bucket) -> None:
-        """Reads the manifest, and forgets what was encoded on top of an earlier one."""
+        """Reads the manifest; if somebody else has replaced it, forgets what was encoded on top of the earlier one."""
         try:
-            text, self.etag = bucket.get(manifests.KEY)
-            self.manifest = manifests.from_text(text.decode(errors="replace"))
+            text, etag = bucket.get(manifests.KEY)
         except Missing:
-            self.manifest, self.etag = (
-                Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop),
-                ABSENT,
-            )
+            text, etag = b"", ABSENT
+        if etag == self.etag:
+            return
+        self.etag = etag
+        if etag:
+            self.manifest = manifests.from_text(text.decode(errors="replace"))
+        else:
+            self.manifest = Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop)
         # A video keeps the clock it began with; all other settings may change on the way.
         self._options = attrs.evolve(self._options, frames_per_second=self.manifest.frames_per_second)
         self._decided: dict[str, None] = {}
         self._decided_from = self.manifest.last_key
         self._part_bytes: dict[str, bytes] = {}
+        self._forget_decided()
         self._restart()
-
-    def refresh(self, bucket: Bucket) -> None:
-        """Loads the manifest if somebody else has replaced it."""
-        if bucket.etag(manifests.KEY) != self.etag:
-            self.load(bucket)
 
     def wants(self, key: str) -> bool:
         """Tells whether the photo can still enter the video; one that is known to come too late is noted."""
@@ -97,24 +104,47 @@ class Video:
             self._late.add(key)
         return False
 
+    def undecided(self, bucket: Bucket) -> Iterator[str]:
+        """Lists the photos behind the last decided one."""
+        after = self.manifest.last_key
+        while keys := bucket.list(PHOTOS, after, 200):
+            yield from keys
+            after = keys[-1]
+
     def fetch(self, bucket: Bucket, key: str) -> Photo | None:
-        """Reads a photo; None if it is no longer there."""
+        """Reads a photo; None if it is no longer there, or refused for now."""
+        now = self._clock()
         try:
             jpeg, _ = bucket.get(key, end=MAX_BYTES + 1)
         except Missing:
+            self._refused.pop(key, None)
             return None
+        except Refused as refused:
+            since = self._refused.setdefault(key, now)
+            if now - since < _PATIENCE or self._last_read <= since:
+                return None
+            del self._refused[key]
+            return Photo(key, b"", now, f"refused for {now - since:.0f} s while others were read: {refused}")
+        self._refused.pop(key, None)
+        self._last_read = now
         fault = f"larger than {MAX_BYTES >> 20} MiB" if len(jpeg) > MAX_BYTES else ""
-        return Photo(key, b"" if fault else jpeg, self._clock(), fault)
+        return Photo(key, b"" if fault else jpeg, now, fault)
 
     def line_up(self, tail: Iterable[Photo]) -> list[Photo]:
-        """Gives the photos that are not decided yet, in order."""
+        """Gives the photos that are not decided yet, in order, up to one that is refused for now."""
         held = {photo.key: photo for photo in tail} | self._found
-        return [held[key] for key in sorted(held) if key > self.manifest.last_key]
+        end = min(self._refused, default=_LAST)
+        return [held[key] for key in sorted(held) if self.manifest.last_key < key < end]
 
     def settled(self, line: Sequence[Photo], *, settle: int | None = None) -> int:
         """Counts the photos from the front that nothing is expected to sort in before."""
         count = max(0, len(line) - (self._options.settle if settle is None else settle))
         return max([count, *(number for number, photo in enumerate(line, 1) if self._aged([photo]))])
+
+    def encode_settled(self, tail: Iterable[Photo]) -> None:
+        """Encodes what can be, so that a flush finds it done."""
+        line = self.line_up(tail)
+        self.encode(line[: self.settled(line)])
 
     def encode(self, line: Sequence[Photo]) -> None:
         """Encodes `line` as what follows the committed frames; what was encoded in vain is encoded again."""
@@ -147,7 +177,7 @@ class Video:
         if self.hurry and not self.encoded:
             return 0  # there is nothing that a commit could add, and no time to look
         for _ in range(_ROUNDS):
-            line = self._audited(bucket, self.line_up(tail))
+            line = self._audited(bucket, tail)
             if self.hurry:
                 pairs = zip(line, self.encoded, strict=False)
                 count = sum(1 for _ in itertools.takewhile(lambda pair: pair[0].key == pair[1].key, pairs))
@@ -157,7 +187,7 @@ class Video:
                 urgent = ended or self._aged(line[:1]) or sum(len(photo.jpeg) for photo in line) > _HEAVY
                 count = settled if urgent else self._on_grid()
             try:
-                self._commit(bucket, count, rest=rest or ended, ended=ended)
+                self._commit(bucket, count, rest=rest or ended, ended=ended and not self._refused)
             except Conflict:
                 self.fenced += 1
                 self.load(bucket)
@@ -169,23 +199,27 @@ class Video:
     def _aged(self, photos: Sequence[Photo]) -> bool:
         return any(photo.since <= self._clock() - self._options.max_age for photo in photos)
 
-    def _audited(self, bucket: Bucket, line: list[Photo]) -> list[Photo]:
-        """Gives `line` with the photos in it that no event told of, as far as the listing reaches."""
+    def _audited(self, bucket: Bucket, tail: Sequence[Photo]) -> list[Photo]:
+        """Lines `tail` up with the photos in it that no event told of, as far as the listing reaches."""
+        if not self.hurry:
+            self._find(bucket, list(self._refused))
+        line = self.line_up(tail)
         if not line:
             return line
         room = len(line) + 16
         listed = bucket.list(PHOTOS, self.manifest.last_key, room)
         horizon = min(line[-1].key, listed[-1]) if len(listed) == room else line[-1].key
         held = {photo.key for photo in line}
-        for key in listed:
-            if key > horizon or key in held:
-                continue
-            if self.hurry:
-                return [photo for photo in line if photo.key < key]
-            photo = self.fetch(bucket, key)
-            if photo is not None:
-                self._found[key] = photo
-        return [photo for photo in self.line_up(line) if photo.key <= horizon]
+        missed = [key for key in listed if key <= horizon and key not in held]
+        if self.hurry:
+            horizon = min([horizon, *missed])  # there is no time to read them
+        else:
+            self._find(bucket, missed)
+        return [photo for photo in self.line_up(tail) if photo.key <= horizon]
+
+    def _find(self, bucket: Bucket, keys: Iterable[str]) -> None:
+        found = (self.fetch(bucket, key) for key in keys)
+        self._found |= {photo.key: photo for photo in found if photo is not None}
 
     def _on_grid(self) -> int:
         """Gives how much of what is encoded fills whole chunks, so that a busy video is cut at the same frames every time."""
@@ -221,7 +255,7 @@ class Video:
         for key in list(self._decided)[:-_REMEMBERED]:
             del self._decided[key]
             self._decided_from = key
-        self._found = {key: photo for key, photo in self._found.items() if key > new.last_key}
+        self._forget_decided()
 
     def _with_samples(self, bucket: Bucket, samples: Sequence[mp4.Sample], *, rest: bool) -> Manifest:
         """Writes `samples` as chunks and gives the manifest that names them."""
@@ -232,7 +266,7 @@ class Video:
         def close_gop() -> None:
             if parts:
                 data = b"".join(self._part_bytes.pop(p.name, b"") or bucket.get(f"video/{p.name}")[0] for p in parts)
-                name = self._put_once(bucket, f"seg/{parts[0].first:08d}-{{}}.m4s", data)
+                name = self._put_once(bucket, f"seg/{frames - sum(part.frames for part in parts):08d}-{{}}.m4s", data)
                 segments.append(Chunk(name, sum(part.frames for part in parts), len(data), parts[0].init))
                 parts.clear()
 
@@ -267,6 +301,11 @@ class Video:
         name = _digested(name, data)
         bucket.put(f"video/{name}", data, match=ABSENT)
         return name
+
+    def _forget_decided(self) -> None:
+        last = self.manifest.last_key
+        self._found = {key: photo for key, photo in self._found.items() if key > last}
+        self._refused = {key: since for key, since in self._refused.items() if key > last}
 
     def _restart(self) -> None:
         self.encoded = []

@@ -101,7 +101,6 @@ class Classic(_Stateless):
         super().prepare(bucket, footage, frames, key_before)
         bucket.put("classic.mp4", footage.file(frames), match=None)
         self._s3 = boto3.client("s3")
-        self._s3.meta.events.register("before-send.s3", self._count)
 
     def append(self, keys: Sequence[str]) -> None:
         options = self._options
@@ -113,11 +112,10 @@ class Classic(_Stateless):
             size = f"scale={options.width}:{options.height}"
             self._run(
                 folder, "-framerate", "25", "-i", "photo.jpg", "-vf", size, "-c:v", "libx264", "-preset", options.preset,
-                "-crf", str(options.crf), "-pix_fmt", "yuv420p", "-video_track_timescale", "12800", "new.mp4",
+                "-x264-params", options.x264, "-crf", str(options.crf), "-pix_fmt", "yuv420p", "-video_track_timescale", "12800", "new.mp4",
             )  # fmt: skip
             self._run(folder, "-f", "concat", "-i", "list", "-c", "copy", "-movflags", "+faststart", "whole.mp4")
             self._s3.upload_file(str(folder / "whole.mp4"), self._name, f"{self._prefix}/classic.mp4")
-            self._bucket.bytes_moved += (folder / "whole.mp4").stat().st_size
         finally:
             shutil.rmtree(folder)
 
@@ -129,10 +127,6 @@ class Classic(_Stateless):
 
     def _download(self, key: str, file: Path) -> None:
         self._s3.download_file(self._name, f"{self._prefix}/{key}", str(file))
-        self._bucket.bytes_moved += file.stat().st_size
-
-    def _count(self, **_: object) -> None:
-        self._bucket.requests += 1
 
     def _run(self, folder: Path, *arguments: str) -> None:
         subprocess.run([self._ffmpeg, "-v", "error", "-nostdin", *arguments], cwd=folder, check=True)
@@ -264,9 +258,6 @@ class Warm(_OnPlaylist):
             answer = self._platform.invoke(s3_event(key, 0))
             if answer.function_error:
                 raise RuntimeError(answer.payload.decode())
-            told = answer.json()
-            self._bucket.requests += told["requests"]
-            self._bucket.bytes_moved += told["bytes"]
 
     def close(self) -> None:
         self._platform.close()

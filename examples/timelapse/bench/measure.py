@@ -15,6 +15,7 @@ from ..encoder import Encoder
 from ..photo import Photo, PhotoDecoder
 from ..s3 import S3Bucket
 from ..studio.camera import key_of
+from .meter import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,31 +49,31 @@ def measure(
 ) -> Cost:
     """Appends `count` photos to a video of `frames`, after `warm_up` others that are not counted."""
     prefix = os.urandom(6).hex()
-    camera, bucket = (S3Bucket("bench", prefix, endpoint_url=url) for _ in range(2))
+    bucket = S3Bucket("bench", prefix, endpoint_url=url)
     design = make(f"s3://bench/{prefix}")
     clock = (key_of(DAY + datetime.timedelta(seconds=second)) for second in itertools.count())
     try:
         design.prepare(bucket, footage, frames, next(clock))
         keys = list(itertools.islice(clock, warm_up + count))
-        took = size = 0.0
+        took, size, requests, moved = 0.0, 0, 0, 0
         for start in range(0, len(keys), design.batch):
             batch = keys[start : start + design.batch]
             jpegs = [footage.photos[number % len(footage.photos)] for number in range(start, start + len(batch))]
             for key, jpeg in zip(batch, jpegs, strict=True):
-                camera.put(key, jpeg, match=None)
-            if start == warm_up:
-                bucket.read_meter()
-                took = size = 0.0
-            began = time.perf_counter()
-            design.append(batch)
-            took += time.perf_counter() - began
-            size += sum(map(len, jpegs))
-        requests, moved = bucket.read_meter()
+                bucket.put(key, jpeg, match=None)
+            with Meter() as meter:
+                began = time.perf_counter()
+                design.append(batch)
+                seconds = time.perf_counter() - began
+            if start >= warm_up:
+                took += seconds
+                size += sum(map(len, jpegs))
+                requests += meter.requests
+                moved += meter.bytes_moved
         return Cost(1000 * took / count, (moved - size) / count, requests / count)
     finally:
         design.close()
         bucket.close()
-        camera.close()
 
 
 def median(costs: Sequence[Cost]) -> Cost:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
-from examples.timelapse.bucket import Bucket, DirectoryBucket
+from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.seaweed import ACCESS, Seaweed, find_program
 from examples.timelapse.studio.sky import Sky
+
+if TYPE_CHECKING:
+    from examples.timelapse.bucket import Bucket
 
 
 def find_weed() -> str:

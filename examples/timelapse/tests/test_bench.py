@@ -18,8 +18,8 @@ from examples.timelapse.bench.designs import (
 )
 from examples.timelapse.bench.measure import bytes_per_frame
 from examples.timelapse.bench.video import Footage
-from examples.timelapse.bucket import DirectoryBucket
 from examples.timelapse.studio.camera import key_of
+from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.verify import examine
 
 from .test_video import make_options

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.timelapse.bucket import DirectoryBucket
 from examples.timelapse.studio.chaos import play
+from examples.timelapse.studio.directory import DirectoryBucket
 from warmstate.emulator import Emulator
 
 ROOT = str(Path(__file__).parents[3])

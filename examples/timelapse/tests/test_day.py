@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.timelapse.bucket import DirectoryBucket
 from examples.timelapse.publish import KEY as VIDEO
 from examples.timelapse.studio.camera import key_of, s3_event
+from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.sky import Sky
 from examples.timelapse.studio.verify import examine
 from warmstate.testing import Platform

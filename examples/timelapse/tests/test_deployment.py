@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from examples.timelapse.bucket import DirectoryBucket
 from examples.timelapse.manifest import KEY as MANIFEST, from_text
 from examples.timelapse.studio.camera import s3_event
+from examples.timelapse.studio.seaweed import ACCESS
 from warmstate.emulator import Emulator, Function
 
 from .test_video import key
@@ -47,18 +47,26 @@ def test_template_is_valid(command):
 
 
 @pytest.mark.process
-def test_what_the_build_copies_runs(tmp_path, photos):
-    """The files that the build takes are all that the function needs, beside its layer."""
-    task, store = tmp_path / "task", tmp_path / "bucket"
+def test_what_the_build_copies_runs(tmp_path, photos, s3_bucket, seaweed):
+    """The files that the build takes are all that the function needs, beside its layer, to run on S3."""
+    task, bucket = tmp_path / "task", s3_bucket
     subprocess.run(["make", "-s", "-C", str(HERE), "build-Timelapse", f"ARTIFACTS_DIR={task}"], check=True)
-    bucket = DirectoryBucket(store)
     with Emulator(port=0) as emulator:
         emulator.add(
             Function(
                 name="timelapse",
                 handler="timelapse.handler.Timelapse",
                 task_root=str(task),
-                environment={"BUCKET": str(store), "WIDTH": "320", "HEIGHT": "180", "FLUSH_EVERY": "5", "SETTLE": "0"},
+                environment={
+                    "BUCKET": f"s3://tests/{bucket._prefix}",
+                    "AWS_ENDPOINT_URL_S3": seaweed.url,
+                    "AWS_SESSION_TOKEN": "",
+                    "WIDTH": "320",
+                    "HEIGHT": "180",
+                    "FLUSH_EVERY": "5",
+                    "SETTLE": "0",
+                }
+                | ACCESS,
                 timeout=60,
             )
         )

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from examples.timelapse.bucket import DirectoryBucket
+from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.hostile import spoil
 from warmstate.warm.sizes import resident_bytes
 

@@ -134,6 +134,12 @@ class TestBadOnes:
         with pytest.raises(BadPhoto):
             decode(jpeg(Image.new("L", (width + 1, height))))
 
+    @pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
+    def test_a_strip_is_named_as_one(self, size):
+        """Of a picture so thin nothing would be left in the video: the reason says its size."""
+        with pytest.raises(BadPhoto, match=f"a strip of {size[0]}x{size[1]}"):
+            decode(jpeg(Image.new("RGB", size)))
+
     def test_fault_from_reading_is_kept(self):
         """A photo that was too large to read carries its reason along."""
         with pytest.raises(BadPhoto, match="larger than"):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from examples.timelapse import manifest as manifests
-from examples.timelapse.bucket import Conflict, DirectoryBucket
+from examples.timelapse.bucket import Conflict, Refused
 from examples.timelapse.options import Options
 from examples.timelapse.publish import KEY as MP4, Publisher
+from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.verify import examine, join_live
 from examples.timelapse.video import Video
 
@@ -59,6 +61,11 @@ class Editor:
 
     def flush(self, **how) -> None:
         del self.tail[: self.video.flush(self.bucket, list(self.tail), **how)]
+
+    def finish_what_is_there(self) -> manifests.Manifest:
+        """Tries to end the video."""
+        self.flush(settle=0, ended=True)
+        return self.video.manifest
 
     def finish(self) -> list[int | None]:
         """Ends the video and gives the numbers of the photos in it; live and published must agree."""
@@ -324,7 +331,7 @@ class TestFencing:
         sleeper, other = Editor(bucket), Editor(bucket)
         sleeper.ring(0)
         other.ring(*range(14))
-        sleeper.video.refresh(bucket)
+        sleeper.video.load(bucket)
 
         assert other.video.manifest == sleeper.video.manifest
 
@@ -363,6 +370,32 @@ class TestFencing:
         assert list(range(7)) == editor.finish()
 
 
+class TestPublishing:
+    def test_after_a_conflict_the_publisher_looks_what_is_there(self, bucket, shoot, monkeypatch):
+        """Whether another instance published or its own answer was lost: it reads the file, and goes on from there."""
+        shoot(*range(30))
+        editor, publisher = Editor(bucket), Publisher()
+        editor.ring(*range(20))
+        editor.video.flush(bucket, [], rest=True)
+        real = type(bucket).compose
+
+        def compose_and_lose_the_answer(bucket, *arguments, **how):
+            real(bucket, *arguments, **how)
+            raise Conflict
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(bucket), "compose", compose_and_lose_the_answer)
+            publisher.renew(bucket, editor.video.manifest, 1)
+        assert list(range(15)) == examine(bucket.get(MP4)[0]).numbers
+        editor.ring(*range(20, 30))
+        publisher.renew(bucket, editor.video.manifest, 20)
+        assert list(range(15)) == examine(bucket.get(MP4)[0]).numbers
+        publisher.renew(bucket, editor.video.manifest, 10)
+
+        assert list(range(25)) == examine(bucket.get(MP4)[0]).numbers
+        assert list(range(30)) == editor.finish()
+
+
 class TestSettingsChange:
     def test_new_settings_start_a_discontinuity_that_plays(self, bucket, shoot):
         """Another quality or size starts a chapter with its own init segment; the published file decodes through the change."""
@@ -395,6 +428,95 @@ def _jpeg(picture: Image.Image, **how) -> bytes:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=90, **how)
     return file.getvalue()
+
+
+class Guarded:
+    """A bucket that refuses some photos, or all, though it lists them."""
+
+    def __init__(self, bucket, *refused: str) -> None:
+        self._bucket, self.refused = bucket, set(refused)
+
+    def __getattr__(self, name):
+        return getattr(self._bucket, name)
+
+    def get(self, key, start=0, end=None):
+        if key in self.refused or ("*" in self.refused and key.startswith("frames/")):
+            raise Refused(f"{key}: 403 AccessDenied")
+        return self._bucket.get(key, start, end)
+
+
+class TestRefusedPhotos:
+    def test_a_refusal_that_ends_loses_nothing(self, bucket, shoot):
+        """The video waits in front of a photo that it may not read, and goes on when it may; nothing is encoded in vain."""
+        shoot(*range(30))
+        guarded = Guarded(bucket, key(8))
+        editor = Editor(guarded)
+        for number in range(20):
+            editor.now += 1
+            editor.ring(number)
+            if number == 10:
+                encoder = editor.video._encoder
+
+        assert 5 == editor.video.manifest.frames
+        assert encoder is editor.video._encoder
+        assert not editor.finish_what_is_there().ended
+        guarded.refused.clear()
+        editor.ring(*range(20, 30))
+        assert list(range(30)) == editor.finish()
+        assert 0 == editor.video.manifest.bad
+
+    def test_a_photo_that_stays_refused_is_skipped_and_named(self, bucket, shoot):
+        """When others could be read meanwhile for ten minutes, it is that photo's fault: it is bad, and the reason says why."""
+        shoot(*range(30))
+        editor = Editor(Guarded(bucket, key(6), key(29)))
+        editor.ring(*range(10))
+        editor.now += 599
+        editor.ring(*range(10, 20))
+        assert 6 == editor.finish_what_is_there().frames
+        editor.now += 1
+        editor.ring(*range(20, 29))
+
+        assert [number for number in range(29) if number != 6] == editor.finish()
+        (note,) = bucket.list("video/notes/", "", 10)
+        reason = json.loads(bucket.get(note)[0])["bad"][key(6)]
+        assert f"refused for 600 s while others were read: {key(6)}: 403 AccessDenied" == reason
+
+    def test_when_all_are_refused_it_is_no_photos_fault(self, bucket, shoot):
+        """However long nothing may be read, nothing is skipped."""
+        shoot(*range(12))
+        guarded = Guarded(bucket, "*")
+        editor = Editor(guarded)
+        for number in range(12):
+            editor.now += 1000
+            editor.ring(number)
+        guarded.refused.clear()
+
+        assert list(range(12)) == editor.finish()
+        assert 0 == editor.video.manifest.bad
+
+    def test_what_another_instance_could_read_is_waited_for_no_longer(self, bucket, shoot):
+        """Rights may differ between instances for a while: whoever loses to one that could read goes on behind it."""
+        shoot(*range(20))
+        barred, other = Editor(Guarded(bucket, key(3))), Editor(bucket)
+        barred.ring(*range(12))
+        other.ring(*range(12))
+        barred.ring(*range(12, 20))
+
+        assert list(range(20)) == barred.finish()
+        assert 0 == barred.video.manifest.bad
+
+    def test_a_refused_photo_that_is_deleted_holds_up_nothing(self, bucket, shoot):
+        """Who removes what cannot be read lets the video go on at once."""
+        shoot(*range(12))
+        guarded = Guarded(bucket, key(6))
+        editor = Editor(guarded)
+        editor.ring(*range(12))
+        guarded.refused.clear()
+        if not isinstance(bucket, DirectoryBucket):
+            return
+        bucket._path(key(6)).unlink()
+
+        assert [number for number in range(12) if number != 6] == editor.finish()
 
 
 class TestBadPhotos:
