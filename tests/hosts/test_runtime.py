@@ -49,6 +49,30 @@ SLEEP = TELL.replace(
 )
 
 
+BOTH = """
+from warmstate import State, StatefulHandler, state
+
+class Counter(StatefulHandler):
+    seen: State[int] = state(default=0, survives="reset")
+
+    def on_init(self, init):
+        print("on_init", init.start, flush=True)
+
+    def handle(self, event, context):
+        self.seen += event
+        return self.seen
+
+    def before_shutdown(self, shutdown):
+        print("before_shutdown", flush=True)
+
+class Other(Counter):
+    def handle(self, event, context):
+        return counts(event, context)
+
+counts = Counter.as_lambda_handler()
+"""
+
+
 LEAVE = """
 import os
 from warmstate import StatefulHandler
@@ -388,6 +412,32 @@ class TestInvocations:
         start("def handler(event, context): return __name__", handler)
 
         assert api.ask("1").json == place.removesuffix(".py").replace("/", ".")
+
+    @pytest.mark.parametrize("handler", ["app.Counter", "app.counts"])
+    def test_a_module_for_both_runtimes(self, api, start, handler):
+        """What AWS's client would call stands for the class: there is one instance, and everything works."""
+        runtime = start(BOTH, handler)
+        answers = [api.ask(str(number), 2).json for number in range(2)]
+        api.wait_until_idle()
+        runtime.signal(signal.SIGTERM)
+        runtime.ended()
+
+        assert [2, 4] == answers
+        assert ["on_init cold", "before_shutdown"] == runtime.output.splitlines()
+
+    def test_a_handler_that_calls_another_one(self, api, start):
+        """It is made when it is called first, with a directory of its own."""
+        start(BOTH, "app.Other")
+
+        assert [1, 2] == [api.ask(str(number), 1).json for number in range(2)]
+
+    def test_no_disk_no_commit(self, api, start, tmp_path):
+        """What must outlive a reset is not answered where no commit can be written; the rest works."""
+        start(BOTH, "app.Counter", WARMSTATE_TMP=str(tmp_path / "not there"))
+        refused, idle = api.ask("1", 1).json, api.ask("2", 0).json
+
+        assert ("Runtime.CommitError", 0) == (refused["errorType"], idle)
+        assert "not there/warmstate cannot be used" in refused["errorMessage"]
 
     def test_many_invocations_are_each_answered_once(self, api, start):
         """In order, under their own id, by one process."""

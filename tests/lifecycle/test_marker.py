@@ -137,6 +137,21 @@ def test_live_processes_have_directories_of_their_own(tmp_path):
     ]
 
 
+def test_instances_of_one_process_have_directories_of_their_own(tmp_path):
+    """A module may make two handlers: neither takes the other for its past, and no other process gets the directory of either."""
+    first, second = (claim(str(tmp_path), environment=NAMED) for _ in range(2))
+    _, stranger, _ = process(tmp_path, "write:next")
+    first.close()
+    again = claim(str(tmp_path), environment=NAMED)
+    for taken in (second, again):
+        taken.close()
+
+    root = f"{tmp_path}/warmstate"
+    assert [f"{root}/0", f"{root}/1", f"{root}/0"] == [first.directory, second.directory, again.directory]
+    assert ("cold", "cold", "1") == (first.start, second.start, stranger)
+    assert 3 == len(names(root))
+
+
 def test_another_sandbox_on_the_same_tmp_is_no_past(tmp_path):
     """What an environment with another log stream left is not adopted and is cleared away."""
     process(tmp_path, "write:next", "leave:journal", stream="other")
@@ -213,6 +228,7 @@ def test_a_tmp_that_cannot_be_used(tmp_path, make):
     taken.close()
 
     assert (None, "cold", 1) == (taken.directory, taken.start, taken.generation)
+    assert taken.refusal.startswith(f"{tmp}/warmstate cannot be used (")
     assert "WARMSTATE_TMP" in heard.said[0]
     assert not target.exists() or not names(target)
 

@@ -7,6 +7,7 @@ A handler class as a plain function, for the stock managed runtime that calls it
 3. SIGTERM reaches Python only where the client polls on another thread (managed Python 3.12 and later) and an extension is
    registered. In the middle of a handler it is noted, and the last steps run when the handler is done.
 4. Streams are put together: the whole body is the answer.
+5. Where our own runtime imports a module that calls `as_lambda_handler`, no second instance is made beside its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from warmstate.errors import LifecycleError, WarmstateError
+from warmstate.hosts import loader
 from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.instance import Instance
 from warmstate.lifecycle.clock import SYSTEM_CLOCK
@@ -58,7 +60,19 @@ def as_lambda_handler(handler_class: type[StatefulHandler]) -> Callable[[Any, An
     Raises:
         BaseException: Whatever `on_init` raised; the platform reports it as the init error.
     """
-    return _StockHost(handler_class).handle
+    return _deferred(handler_class) if loader.is_loading() else _StockHost(handler_class).handle
+
+
+def _deferred(handler_class: type[StatefulHandler]) -> Callable[[Any, Any], object]:
+    """What stands for the instance in a process of our own runtime, which drives the class by itself and finds it here."""
+    hosts: list[_StockHost] = []
+
+    def handle(event: Any, context: Any) -> object:
+        if not hosts:  # the handler that this process serves calls this one
+            hosts.append(_StockHost(handler_class))
+        return hosts[0].handle(event, context)
+
+    return loader.stands_for(handler_class, handle)
 
 
 class _StockHost:
@@ -80,6 +94,7 @@ class _StockHost:
             environment,
             directory=claimed.directory,
             last_commit=claimed.last_commit,
+            refusal=claimed.refusal,
             clock=clock,
             notices=notices,
         )

@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["load_handler", "split_name"]
+__all__ = ["is_loading", "load_handler", "split_name", "stands_for"]
+
+_CLASS = "_warmstate_class"
+_loading: list[str] = []
+
+
+def is_loading() -> bool:
+    """Whether a runtime of ours imports the handler's module right now."""
+    return bool(_loading)
+
+
+def stands_for(handler_class: type[Any], function: Callable[[Any, Any], object]) -> Callable[[Any, Any], object]:
+    """The function, which `load_handler` replaces by the class when it is the handler."""
+    setattr(function, _CLASS, handler_class)
+    return function
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -55,12 +69,15 @@ def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
         raise BuiltInModuleConflict(
             f"Cannot use built-in module {module_name} as a handler module: rename the file, Python finds its own first."
         )
+    _loading.append(name)
     try:
         __import__(module_name)
     except ImportError as error:
         raise HandlerImportError(f"Unable to import module '{module_name}': {error}") from error
     except SyntaxError as error:
         raise HandlerSyntaxError(f"Syntax error in module '{module_name}': {error}") from error
+    finally:
+        _loading.pop()
     target: Any = sys.modules[module_name]
     for part in attribute.split("."):
         try:
@@ -72,4 +89,4 @@ def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
             f"Handler '{attribute}' on module '{module_name}' is a {type(target).__name__}, which cannot be called: name a "
             "function, or a subclass of StatefulHandler."
         )
-    return target  # type: ignore[no-any-return]
+    return getattr(target, _CLASS, target)  # type: ignore[no-any-return]

@@ -142,6 +142,7 @@ class _Process:
             environment,
             directory=self._claim.directory,
             last_commit=self._claim.last_commit,
+            refusal=self._claim.refusal,
             clock=self._clock,
             notices=self._notices,
         )

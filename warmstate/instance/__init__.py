@@ -52,6 +52,7 @@ class Instance:
         environment: The facts of the execution environment.
         directory: Where commits and spill go; None keeps everything in memory.
         last_commit: How far the commits there are, by the marker; None where nobody tells.
+        refusal: Why there is no directory although there should be one: then what must be committed fails its invocation.
         clock: Moves deadlines and expiry; a fake one in tests.
         notices: Receives what the runtime has to say.
     """
@@ -63,6 +64,7 @@ class Instance:
         *,
         directory: str | None = None,
         last_commit: LastCommit | None = None,
+        refusal: str = "",
         clock: Clock = SYSTEM_CLOCK,
         notices: Notices | None = None,
     ) -> None:
@@ -80,7 +82,13 @@ class Instance:
         many = environment.max_concurrency is not None and environment.max_concurrency > 1
         self._code = UserCode(on_loop=self.concurrency == "async", standing=many)
         self._warm = WarmParts(
-            environment, directory, code=self._code, clock=clock, notices=notices, last_commit=last_commit
+            environment,
+            directory,
+            code=self._code,
+            clock=clock,
+            notices=notices,
+            last_commit=last_commit,
+            refusal=refusal,
         )
         self._serving = Serving(
             cast("Callable[[Any, Context], object]", target),  # of a class, until init puts its handle there

@@ -58,6 +58,7 @@ class WarmParts:
         "_ledger",
         "_notices",
         "_pool",
+        "_refusal",
         "_spill",
         "_store",
         "_tenant",
@@ -75,10 +76,12 @@ class WarmParts:
         clock: Clock,
         notices: Notices,
         last_commit: LastCommit | None = None,
+        refusal: str = "",
     ) -> None:
         self._environment = environment
         self._directory = directory
         self._last_commit = last_commit
+        self._refusal = refusal
         self._code = code
         self._clock = clock
         self._notices = notices
@@ -292,7 +295,11 @@ class WarmParts:
 
     def _journal(self) -> CommitBackend | None:
         if self._directory is None:
-            return None
+            if not self._refusal:
+                return None
+            from warmstate.warm.commits.memory_backend import MemoryBackend
+
+            return MemoryBackend(self._refusal)
         from warmstate.warm.commits.journal import Journal
 
         return Journal(self._directory)

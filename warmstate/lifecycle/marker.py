@@ -41,6 +41,8 @@ _SIGTERM_EARLY_MS = 100  # a SIGTERM this much before a deadline is still that d
 _LOWEST_FD = 100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_OURS: set[str] = set()
+"""Directories that this process holds. Record locks are between processes: a second claim in this one would get, and break, the first's."""
 
 
 class LastCommit:
@@ -119,6 +121,7 @@ class Claim:
     `generation` counts the processes of this environment from 1; `start` and `reset_reason` are those of `Init`.
     `environment_id` outlives resets; `fence` is unique to this process.
     `predecessor` is what the marker held, or None. `last_commit` begins as it told.
+    `refusal` says why there is no directory.
     """
 
     __slots__ = (
@@ -134,6 +137,7 @@ class Claim:
         "generation",
         "last_commit",
         "predecessor",
+        "refusal",
         "reset_reason",
         "start",
     )
@@ -146,6 +150,7 @@ class Claim:
         self._path = ""
         self._strikes = 0
         self.directory: str | None = None
+        self.refusal = ""
         self.environment_id = _random_id()
         self.generation = 1
         provisioned = environment.initialization_type == "provisioned-concurrency"
@@ -188,6 +193,7 @@ class Claim:
             except OSError:
                 pass
             self._fd = -1
+        _OURS.discard(self._path)
 
     def abandon(self) -> None:
         """Gives the directory up without a word; what was learned from it stays known."""
@@ -195,6 +201,7 @@ class Claim:
             os.close(self._fd)
         self._fd = -1
         self.directory = None
+        _OURS.discard(self._path)
 
     def renew(self) -> None:
         """
@@ -218,6 +225,7 @@ class Claim:
         self._fd = fd
         self._path = path
         self.directory = path
+        _OURS.add(path)
         predecessor = _read(record)
         if predecessor is not None and predecessor.identity == self._identity:
             self.predecessor = predecessor
@@ -289,6 +297,8 @@ def claim(tmp: str, *, environment: Environment, clock: Clock = SYSTEM_CLOCK, no
         _private(root)
         for number in range(_MOST_CLAIMS):
             path = f"{root}/{number}"
+            if path in _OURS:
+                continue
             _private(path)
             fd = _open(path)
             try:
@@ -302,8 +312,9 @@ def claim(tmp: str, *, environment: Environment, clock: Clock = SYSTEM_CLOCK, no
     except OSError as error:
         reason = str(error)
         taken.abandon()
+    taken.refusal = f"{tmp}/warmstate cannot be used ({reason})"
     notices.warning(
-        f"{tmp}/warmstate cannot be used ({reason}), so this instance keeps its state in memory only: "
+        f"{taken.refusal}, so this instance keeps its state in memory only: "
         "commits fail and resets look like cold starts. Point WARMSTATE_TMP at a directory that this user may write to."
     )
     return taken

@@ -133,6 +133,7 @@ class Environment:
             facts,
             directory=claimed.directory,
             last_commit=claimed.last_commit,
+            refusal=claimed.refusal,
             clock=platform.clock,
             notices=self._told,
         )

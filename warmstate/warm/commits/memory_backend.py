@@ -1,6 +1,8 @@
-"""A backend in memory, for where no disk can be used: commits roll back as promised, and none outlives the process."""
+"""A backend in memory, for a handler without a platform around it: commits roll back as promised, and none outlives the process."""
 
 from __future__ import annotations
+
+from warmstate.errors import CommitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,11 +14,17 @@ __all__ = ["MemoryBackend"]
 
 
 class MemoryBackend:
-    """A `CommitBackend` whose records lie in one run of bytes."""
+    """
+    A `CommitBackend` whose records lie in one run of bytes.
 
-    __slots__ = ("_bytes", "_records", "damaged", "lost")
+    Args:
+        refusal: Why there is no disk, where a platform promises one: then no commit is taken, as it would not outlive a reset.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_bytes", "_records", "_refusal", "damaged", "lost")
+
+    def __init__(self, refusal: str = "") -> None:
+        self._refusal = refusal
         self._bytes = bytearray()
         self._records: list[tuple[int, int]] = []
         self.damaged = False
@@ -36,7 +44,17 @@ class MemoryBackend:
             yield place, bytes(self._bytes[place : place + length])
 
     def append(self, parts: Sequence[Part]) -> int:
-        """Adds one record and returns its place."""
+        """
+        Adds one record and returns its place.
+
+        Raises:
+            CommitError: None is taken.
+        """
+        if self._refusal:
+            raise CommitError(
+                f"{self._refusal}, so nothing that survives a reset can be committed: point WARMSTATE_TMP at a directory that this user "
+                "may write to"
+            )
         place = len(self._bytes)
         for part in parts:
             self._bytes += part
@@ -49,7 +67,7 @@ class MemoryBackend:
 
     def rewrite(self, records: Iterable[Sequence[Part]]) -> list[int]:
         """Replaces all records by these and returns their places."""
-        fresh = MemoryBackend()
+        fresh = MemoryBackend(self._refusal)
         places = [fresh.append(parts) for parts in records]
         self._bytes, self._records = fresh._bytes, fresh._records
         return places
