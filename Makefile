@@ -78,6 +78,10 @@ bench-timelapse: $(READY) ## what a photo costs as the video grows, against the 
 counts: $(READY) ## instructions of the hot and the cold path against the stored ones; ACCEPT='reason' stores them
 	$(BIN)/python -m benchmarks counts $(if $(ACCEPT),--accept '$(ACCEPT)')
 
+.PHONY: profile
+profile: $(READY) ## what the time is spent on: the numbers that docs/performance.md explains
+	$(BIN)/python -m benchmarks profile
+
 .PHONY: docs
 docs: $(READY) ## write the tables and the diagram of docs/ that only the code knows
 	$(BIN)/python -m scripts.write_docs

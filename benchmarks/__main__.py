@@ -5,6 +5,7 @@ Measures warmstate against its peers and writes the tables that the documents sh
     python -m benchmarks warm-cycle cold-start  these
     python -m benchmarks --quick cold-start     one short run, printed and not written
     python -m benchmarks counts                 instructions against the stored counts; fails when they grew
+    python -m benchmarks profile                what the time is spent on, in instructions, system calls and CPU time
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks import counts, survey
+from benchmarks import counts, profile, survey
 from benchmarks.questions import QUESTIONS
 
 
@@ -23,7 +24,7 @@ def main() -> int:
         "questions",
         nargs="*",
         metavar="QUESTION",
-        help=f"{', '.join(QUESTIONS)}, counts; all but counts when none is named",
+        help=f"{', '.join(QUESTIONS)}, counts, profile; all but these two when none is named",
     )
     parser.add_argument("--runs", type=int, default=3, help="how often every question is asked (default: %(default)s)")
     parser.add_argument(
@@ -36,13 +37,17 @@ def main() -> int:
         "--accept", metavar="REASON", help="counts: store the counts of today, with the reason why they changed"
     )
     options = parser.parse_args()
-    unknown = set(options.questions) - {*QUESTIONS, "counts"}
+    unknown = set(options.questions) - {*QUESTIONS, "counts", "profile"}
     if unknown:
-        parser.error(f"no such question: {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)} and counts")
+        parser.error(
+            f"no such question: {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)}, counts and profile"
+        )
     if options.runs < 1:
         parser.error("--runs: at least 1")
     if "counts" in options.questions:
         return counts.main(accept_because=options.accept)
+    if "profile" in options.questions:
+        return profile.main()
     questions = options.questions or list(QUESTIONS)
     if options.quick:
         return survey.quick(questions)

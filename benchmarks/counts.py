@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 import tempfile
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,23 @@ from benchmarks.peers import LAMBDA
 from benchmarks.platform.stub import run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from benchmarks.interpreters import Interpreter
 
-__all__ = ["TOLERANCE", "VERSIONS", "accept", "accepted", "compare", "count", "grown_for_sure", "main"]
+__all__ = [
+    "TOLERANCE",
+    "VERSIONS",
+    "accept",
+    "accepted",
+    "compare",
+    "count",
+    "executed",
+    "grown_for_sure",
+    "life",
+    "main",
+    "prepared",
+]
 
 STORED = Path(__file__).parent / "counts.json"
 VERSIONS = ("3.10", "3.11", "3.13")
@@ -67,13 +80,7 @@ def count(interpreter: Interpreter) -> dict[str, int]:
     """
     if not shutil.which("valgrind"):
         raise Unavailable("valgrind is not installed")
-    # A folder with a name of fixed length: the runtime joins and hashes paths.
-    with tempfile.TemporaryDirectory(prefix="warmstate-counts-", dir="/tmp") as scratch:
-        folder = Path(scratch)
-        # Bare of packages: what hooks into the start of the machine's own interpreter is not ours to count.
-        run_quietly(interpreter.program, "-m", "venv", "--without-pip", folder / "python")
-        (folder / "function").mkdir()
-        function_folder(folder / "function", interpreter.program)
+    with prepared(interpreter) as folder:
         counted = {}
         for name, handler in HANDLERS.items():
             short, long = (life(folder, handler, invocations) for invocations in (SHORT, LONG))
@@ -82,36 +89,59 @@ def count(interpreter: Interpreter) -> dict[str, int]:
         return counted
 
 
+@contextmanager
+def prepared(interpreter: Interpreter) -> Iterator[Path]:
+    """A folder with a `function` as it lies on Lambda, and the `python` to run it with."""
+    # A name of fixed length: the runtime joins and hashes paths.
+    with tempfile.TemporaryDirectory(prefix="warmstate-counts-", dir="/tmp") as scratch:
+        folder = Path(scratch)
+        # Bare of packages: what hooks into the start of the machine's own interpreter is not ours to count.
+        run_quietly(interpreter.program, "-m", "venv", "--without-pip", folder / "python")
+        (folder / "function").mkdir()
+        function_folder(folder / "function", interpreter.program)
+        yield folder
+
+
 def life(folder: Path, handler: str, invocations: int) -> int:
     """Instructions of one process from exec to its end after SIGTERM."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
-        counting = [
-            "valgrind",
-            "--tool=cachegrind",
-            "--cache-sim=no",
-            "--trace-children=yes",
-            f"--log-file={scratch}/%p.log",
-            f"--cachegrind-out-file={scratch}/%p.out",
-        ]
-        variables = {
-            "LAMBDA_TASK_ROOT": str(folder / "function"),
-            "PYTHONPATH": "",
-            # Hashes of strings decide how dictionaries collide: with a fixed seed every run does the same.
-            "PYTHONHASHSEED": "0",
-            "WARMSTATE_PYTHON": str(folder / "python" / "bin" / "python"),
-            "_HANDLER": handler,
-        }
-        command = [*counting, str(folder / "function" / "bootstrap")]
-        options = {"invocations": invocations, "warmup": 0, "sigterm": 1, "timeout": PATIENCE_SECONDS}
+    variables = {
+        "LAMBDA_TASK_ROOT": str(folder / "function"),
+        "PYTHONPATH": "",
+        # Hashes of strings decide how dictionaries collide: with a fixed seed every run does the same.
+        "PYTHONHASHSEED": "0",
+        "WARMSTATE_PYTHON": str(folder / "python" / "bin" / "python"),
+        "_HANDLER": handler,
+    }
+    options = {"invocations": invocations, "warmup": 0, "sigterm": 1, "timeout": PATIENCE_SECONDS}
+
+    def serve(counting: list[str]) -> None:
         # Times do not matter here, so nothing spins and nothing is tied to a core that others may want.
+        command = [*counting, str(folder / "function" / "bootstrap")]
         run(command, {**LAMBDA, **variables}, records(100), spin=0, stub_cpu=-1, runtime_cpu=-1, **options)
+
+    return executed(serve)
+
+
+def executed(start: Callable[[list[str]], object]) -> int:
+    """Instructions of the largest process of a command that `start` runs behind the words it is given."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as scratch:
+        start(
+            [
+                "valgrind",
+                "--tool=cachegrind",
+                "--cache-sim=no",
+                "--trace-children=yes",
+                f"--log-file={scratch}/%p.log",
+                f"--cachegrind-out-file={scratch}/%p.out",
+            ]
+        )
         totals = [
             int(total)
             for out in Path(scratch).glob("*.out")
             for total in re.findall(r"^summary: (\d+)", out.read_text(), re.MULTILINE)
         ]
     if not totals:
-        raise RuntimeError(f"valgrind wrote no count for {handler}")
+        raise RuntimeError("valgrind wrote no count")
     return max(totals)
 
 

@@ -1,0 +1,46 @@
+"""What the profile counts can be counted: each step runs alone, with the runtime's own objects."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.events import records
+from benchmarks.peers import LAMBDA
+from benchmarks.profile import STEPS, account, children, descendants
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_each_step_runs(tmp_path) -> None:
+    """A step that has moved elsewhere in the runtime is missed here, not in an hour of counting."""
+    (tmp_path / "function").mkdir()
+    for place in ("warmstate", "benchmarks/handlers/plain.py", "benchmarks/handlers/stateful.py"):
+        (tmp_path / "function" / Path(place).name).symlink_to(ROOT / place)
+    (tmp_path / "event").write_bytes(records(100))
+    environment = {**LAMBDA, "WARMSTATE_TMP": str(tmp_path)}
+
+    def run(step, times):
+        program = [sys.executable, "-S", STEPS, tmp_path, step, times]
+        return subprocess.run(program, env=environment, check=True, capture_output=True, text=True).stdout
+
+    listed = run("list", "0").splitlines()
+
+    assert "the answer to JSON" in listed
+    assert [""] * len(listed) == [run(step, "3") for step in listed]
+
+
+def test_the_processes_of_an_emulator_are_found() -> None:
+    """A process that one of ours has started is found through it, and has an account."""
+    with subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as shell:
+        try:
+            while not (found := descendants(shell.pid)):
+                pass
+            assert shell.pid in children(os.getpid())
+            assert set(found) <= set(descendants(os.getpid()))
+            assert account(shell.pid) > (0, 0)
+        finally:
+            for pid in (*descendants(shell.pid), shell.pid):
+                os.kill(pid, 9)
