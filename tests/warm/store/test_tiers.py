@@ -39,6 +39,20 @@ class TestTiers:
         assert [tier_of(store, key) for key in ("k0", "k1", "k2")] == ["memory", "memory", "tmp"]
         assert store["k0"] == bytes([39]) * 60_000
 
+    @pytest.mark.parametrize("value", [b"hot", ["hot"]])
+    def test_what_each_invocation_reads_stays(self, store, value):
+        """However little each invocation adds, and however often it settles: what it reads is not what was used longest ago."""
+        store["hot"] = value
+        del value
+        for number in range(300):
+            assert store["hot"] in (b"hot", ["hot"])
+            store[f"k{number}"] = bytes(9_000)
+            store.settle()
+            assert tier_of(store, "hot") == "memory", number
+
+        assert store.info()["reloaded"] == 0
+        assert tier_of(store, "k0") == "tmp"
+
     def test_keys_that_grow_in_place_are_counted_and_spilled(self, store):
         """What is written over small values counts with the bytes it has now."""
         for size in (10, 100_000):

@@ -39,7 +39,7 @@ _SETTLED_SHARE = 0.9
 _STEP_SHARE = 64
 """Where a write finds no room, at least a 64th of the budget is cleared at once: one transaction for many rows."""
 _LOOK_SHARE = 32
-"""The process's real memory is looked at each time a 32nd of the budget was taken in."""
+"""The process's real memory is looked at, and an epoch ends, each time a 32nd of the budget was taken in."""
 _UNNOTICED = 16 * 1024 * 1024
 _UNNOTICED_SHARE = 10
 """Memory beyond the account that changes nothing: a tenth of the budget, and what loading SQLite and the like takes."""
@@ -54,6 +54,7 @@ class Tiers:
         "_clock",
         "_garbage",
         "_guard",
+        "_in_epoch",
         "_overflow",
         "_share",
         "_shelves",
@@ -86,6 +87,7 @@ class Tiers:
         self._shelves: dict[str | None, Shelf] = {None: self.shelf}
         self._clock = clock
         self._taken_in = 0
+        self._in_epoch = 0
         self._garbage: list[Spilled] = []
         self._guard = ResidentGuard()
         self._overflow = Overflow(self, notices)
@@ -195,7 +197,7 @@ class Tiers:
             self._look()
             goal = int(self.limit * _SETTLED_SHARE)
             if self.used > goal:
-                self._overflow.shrink(goal)
+                self._make_room(goal)
             shelf.mark()
             self.period.ended = self._clock.monotonic()
             self.period = Period()
@@ -305,16 +307,25 @@ class Tiers:
         self._taken_in += nbytes
         if self._taken_in * _LOOK_SHARE > self.budget:
             self._look()
-            self.epoch = object()
         if self.used > self.limit:
-            self.epoch = object()
             self._share.store_is_short = True
-            self._overflow.shrink(self.limit - self.budget // _STEP_SHARE, key)
+            self._make_room(self.limit - self.budget // _STEP_SHARE, key)
+
+    def _make_room(self, goal: int, keep: Key | None = None) -> None:
+        self._begin_epoch()
+        self._overflow.shrink(goal, keep)
+
+    def _begin_epoch(self) -> None:
+        self.epoch = object()
+        self._in_epoch = 0
 
     def _look(self) -> None:
         """Correct the limit by what slots and tails take, and by what the process really uses."""
         share = self._share
         debt = self._guard.look(self.used + share.in_slots, self._taken_in)
+        self._in_epoch += self._taken_in
+        if self._in_epoch * _LOOK_SHARE > self.budget:
+            self._begin_epoch()
         self._taken_in = 0
         unnoticed = max(_UNNOTICED, self.budget // _UNNOTICED_SHARE)
         self.limit = min(share.for_store, max(self.budget // 4, self.budget - max(0, debt - unnoticed)))
