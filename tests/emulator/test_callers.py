@@ -80,6 +80,7 @@ def test_dry_run_runs_nothing(emulator, make, client):
     [
         ({"FunctionName": "unknown"}, "ResourceNotFoundException"),
         ({"FunctionName": "plain", "Payload": b"{"}, "InvalidRequestContentException"),
+        ({"FunctionName": "plain", "Payload": b'{"a": NaN}'}, "InvalidRequestContentException"),
         ({"FunctionName": "plain", "Payload": b'"' + b"x" * 6_291_456 + b'"'}, "RequestTooLargeException"),
         (
             {"FunctionName": "plain", "Payload": b'"' + b"x" * 1_048_576 + b'"', "InvocationType": "Event"},

@@ -67,6 +67,14 @@ def test_body_is_text_or_base64(content_type, body, expected, encoded):
         (b'{"statusCode": "x"}', 502, b'{"message":"Internal Server Error"}'),
         (b'{"statusCode": 9999}', 502, b'{"message":"Internal Server Error"}'),
         (b'{"statusCode": 200, "headers": "x"}', 502, b'{"message":"Internal Server Error"}'),
+        (b'{"statusCode": 204, "body": "x", "headers": {"a": null}}', 204, b"x"),
+        (b'{"statusCode": Infinity}', 502, b'{"message":"Internal Server Error"}'),
+        (b'{"statusCode": 200, "body": "%%%", "isBase64Encoded": true}', 502, b'{"message":"Internal Server Error"}'),
+        (
+            b'{"statusCode": 200, "body": {"a": 1}, "isBase64Encoded": true}',
+            502,
+            b'{"message":"Internal Server Error"}',
+        ),
         (b'{"statusCode": 200, "headers": ["x"]}', 502, b'{"message":"Internal Server Error"}'),
     ],
 )
@@ -80,7 +88,7 @@ def test_headers_cannot_break_out():
     """Names that are no tokens and headers of the connection are dropped; cookies become set-cookie."""
     payload = {
         "statusCode": 200,
-        "headers": {"a b": "1", "X-Ok": "2", "Connection": "close", "é": "3"},
+        "headers": {"a b": "1", "X-Ok": "2", "Connection": "close", "é": "3", "X-None": None},
         "cookies": ["a=1"],
     }
     names = answer_of(json.dumps(payload).encode()).headers
@@ -100,6 +108,15 @@ def test_prelude_waits_for_its_delimiter():
     assert (head.status, rest) == (201, b"body")
     with pytest.raises(ValueError, match="delimiter"):
         parse_prelude(b" " * 16_385)
+
+
+@pytest.mark.parametrize(
+    "head", [b"[1]", b'{"headers": ["x"]}', b'{"statusCode": 1e999}', b'{"cookies": 1}', b"[" * 9_000]
+)
+def test_prelude_that_is_none_is_an_error(head):
+    """Whatever is wrong with it, it is one kind of error, which becomes a 502."""
+    with pytest.raises(ValueError, match="the prelude is no JSON object"):
+        parse_prelude(head + b"\0" * 8)
 
 
 @pytest.mark.process
@@ -128,6 +145,18 @@ class TestOverHttp:
         }
         answer = requests.post(f"{emulator.url}/lambda-url/stream/", json=event, timeout=30)
         assert (answer.status_code, answer.text, answer.cookies["a"]) == (418, "one two", "b")
+
+    @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+    def test_streamed_answer_that_may_have_no_body(self, emulator, make, method, status):
+        """What the function streams then goes nowhere, and the connection serves the next request."""
+        make("stream", client="streaming.py", url_mode="RESPONSE_STREAM")
+        head = f'{{"statusCode": {status}}}' + "\0" * 8
+        event = {"chunks": [head, "body"], "type": "application/vnd.awslambda.http-integration-response"}
+        with requests.Session() as session:
+            for _ in range(2):
+                url = f"{emulator.url}/lambda-url/stream/"
+                answer = session.request(method, url, json=event, timeout=30)
+                assert (answer.status_code, answer.content) == (status, b"")
 
     def test_streamed_failure_cuts_the_connection(self, emulator, make):
         """After the head an error cannot be a status: the body ends incomplete, so that nobody takes it for whole."""

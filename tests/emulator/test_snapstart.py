@@ -91,7 +91,7 @@ def test_crash_starts_from_the_snapshot_again(emulator, snap):
     after = emulator.invoke("snap", {})
 
     assert after.function_error is None
-    assert after.start == "reset"
+    assert after.start == "restore"
     assert after.restore_ms is not None
     assert after.duration_ms < 300
 

@@ -83,6 +83,7 @@ class Environment:
         self.gone = False
         self.current: Attempt | None = None
         self.last_request_id = ""
+        self._first_start: StartKind = "cold"
         self._next_start: StartKind = "cold"
         self.on_change: Callable[[], None] = lambda: None
 
@@ -146,6 +147,7 @@ class Environment:
         self.reporter.init_done(phase, result)
         if result.status != "success":
             await self.end_processes()
+            self._next_start = self._first_start  # whoever follows one that never called next is the first again
         if self.current is None and not self.function.is_managed:
             self.memory.stop()
         self.last_used = self.now()
@@ -186,8 +188,6 @@ class Environment:
         try:
             if await self._prepare(attempt):
                 await self._deliver(attempt)
-            else:
-                self._next_start = attempt.start  # its init failed: what comes next finds it as this one did
         finally:
             attempt.duration_ms = (self.now() - begun) * 1000
             attempt.max_memory_mb = self.memory.used_mb()
@@ -206,8 +206,8 @@ class Environment:
             return THAW_AFTER
 
     def mark_start(self, kind: StartKind) -> None:
-        """The next invocation will be the first of its kind here."""
-        self._next_start = kind
+        """The next invocation will be the first here, and found so."""
+        self._first_start = self._next_start = kind
 
     async def _restore(self) -> float | None:
         """
@@ -226,6 +226,7 @@ class Environment:
         if result.answer is not None:
             await self.reset("failure", "restore failed")
             raise restore_refusal(result)
+        self._next_start = "restore"
         return result.ms
 
     async def _prepare(self, attempt: Attempt) -> bool:

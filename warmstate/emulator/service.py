@@ -33,6 +33,14 @@ GOODBYE: Final = 0.5
 """Seconds in which listeners may take the last events."""
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not in JSON")
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Python's own takes NaN and Infinity as well; Lambda does not."""
+
+
 class Service:
     """All functions of one emulator; lives on its event loop."""
 
@@ -166,7 +174,7 @@ class Service:
             raise wire.too_large(len(payload), limit)
         if payload:
             try:
-                json.loads(payload)
+                _JSON.decode(payload.decode(json.detect_encoding(payload)))
             except (ValueError, RecursionError) as error:
                 raise wire.bad_event(str(error)) from None
         if function.tenant_isolation and tenant_id is None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyTooLarge", "ClientGone", "Connection", "Exchange"]
 
+BODILESS: Final = frozenset({204, 304})
+"""Statuses of answers that have no body."""
 READ_AHEAD: Final = 65_536
 """Bytes of a body kept for a handler that has not asked for them yet; then the socket is left alone."""
 
@@ -72,6 +74,7 @@ class Exchange:
         self.gone: Final = asyncio.Event()
         self.started = False
         self.finished = False
+        self._bodiless = False
         self.ends_with_client = False
         """Whether a client that sends no more has gone, though its request is whole: nobody would take the answer."""
         self._pieces: list[bytes] = []
@@ -144,7 +147,7 @@ class Exchange:
         """Send a whole answer; bodies of 204 and 304 are never sent."""
         if self.finished or self.gone.is_set():
             return
-        bare = status in {204, 304}
+        bare = status in BODILESS
         length = [] if bare else [("content-length", str(len(body)))]
         self._head(status, [*headers, *length], b"" if bare or self.method == "HEAD" else body)
         self._connection.send_end()
@@ -158,7 +161,8 @@ class Exchange:
         self.respond(status, body, [("content-type", "application/json"), *headers])
 
     def start(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
-        """Begin an answer of unknown length."""
+        """Begin an answer of unknown length; where HTTP allows no body, what is sent goes nowhere."""
+        self._bodiless = self.method == "HEAD" or status in BODILESS
         self._head(status, headers)
 
     async def send(self, data: bytes) -> None:
@@ -170,7 +174,7 @@ class Exchange:
         """
         if self.gone.is_set():
             raise ClientGone
-        if data:
+        if data and not self._bodiless:
             self._connection.send_body(data)
             await self._connection.drain()
 

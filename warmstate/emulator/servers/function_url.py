@@ -33,6 +33,8 @@ PREFIX: Final = "/lambda-url/"
 PRELUDE_LIMIT: Final = 16_384
 """Bytes within which the prelude of a streamed answer and its delimiter must have come."""
 HOP_BY_HOP: Final = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
+MALFORMED: Final = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What comes of an answer that is none: a status of Infinity, headers in a list, text that is no base64."""
 _TEXT: Final = (
     "text/",
     "application/json",
@@ -131,12 +133,12 @@ def answer_of(payload: bytes) -> HttpAnswer:
     try:
         body = value.get("body") or ""
         data = (
-            base64.b64decode(body)
+            base64.b64decode("".join(body.split()), validate=True)
             if value.get("isBase64Encoded")
             else (body if isinstance(body, str) else json.dumps(body)).encode()
         )
         return HttpAnswer(*_head(value, "application/json"), data)
-    except (ValueError, TypeError, AttributeError):
+    except MALFORMED:
         return bad_gateway()
 
 
@@ -157,10 +159,11 @@ def parse_prelude(data: bytes) -> tuple[HttpAnswer, bytes] | None:
         if len(data) > PRELUDE_LIMIT:
             raise ValueError(f"no delimiter of 8 NUL bytes in the first {PRELUDE_LIMIT} bytes")
         return None
-    value: Any = json.loads(head)
-    if not isinstance(value, dict):
-        raise ValueError("the prelude is no JSON object")  # noqa: TRY004 - what came is wrong, not our caller
-    return HttpAnswer(*_head(cast("dict[str, Any]", value), "application/octet-stream")), rest
+    try:
+        value: Any = json.loads(head)
+        return HttpAnswer(*_head(cast("dict[str, Any]", value), "application/octet-stream")), rest
+    except MALFORMED as error:
+        raise ValueError(f"the prelude is no JSON object with a status and headers: {error}") from None
 
 
 def _head(value: Mapping[str, Any], content_type: str) -> tuple[int, list[tuple[str, str]]]:
@@ -169,7 +172,7 @@ def _head(value: Mapping[str, Any], content_type: str) -> tuple[int, list[tuple[
         raise ValueError("no HTTP status or no headers")
     given: dict[str, Any] = value.get("headers") or {}
     cookies: list[Any] = value.get("cookies") or []
-    headers = [(str(name).lower(), str(text)) for name, text in given.items()]
+    headers = [(str(name).lower(), str(text)) for name, text in given.items() if text is not None]
     headers = [(name, text) for name, text in headers if name not in HOP_BY_HOP and _is_token(name)]
     if not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", content_type))
@@ -264,6 +267,6 @@ async def _prelude(pieces: AsyncIterator[bytes]) -> tuple[HttpAnswer | None, byt
             found = parse_prelude(data)
             if found is not None:
                 return found
-    except (ValueError, TypeError):
+    except ValueError:
         pass
     return None, b""
