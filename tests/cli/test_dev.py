@@ -37,7 +37,7 @@ class Session:
         ours = {name: value for name, value in os.environ.items() if name.startswith("WARMSTATE_DEV")}
         self.environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT, "HOME": str(folder), **ours}
         self.log = folder / "dev.log"
-        handlers = [] if "other.Second" in options else ["app.Counter"]
+        handlers = [] if {"other.Second", "-t"} & set(options) else ["app.Counter"]
         command = [sys.executable, "-m", "warmstate.cli.main", "dev", *handlers, "-P", "0", *options]
         with self.log.open("w") as file:
             self.process = subprocess.Popen(command, cwd=folder, env=self.environment, stderr=file, stdout=file)
@@ -135,6 +135,27 @@ def test_several_functions_and_variables(start, tmp_path):
     assert "INIT" not in dev.log.read_text()
     assert dev("invoke", "second") == "redl"
     assert dev("invoke", "counter")["count"] == 1
+
+
+TEMPLATE = """
+Resources:
+  First: {Type: AWS::Serverless::Function, Properties: {CodeUri: first/, Handler: app.Counter}}
+  Second: {Type: AWS::Serverless::Function, Properties: {CodeUri: second/, Handler: app.Counter}}
+"""
+
+
+def test_a_change_is_for_the_function_that_it_is_in(start, tmp_path):
+    """Of a template's functions, each in a folder of its own, the others run on."""
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "app.py").write_text(HANDLER)
+    dev = start("-t", "template.yaml", "--record", "sent.json")
+    assert [dev("invoke", name)["seen"] for name in ("First", "Second", "First")] == [1, 1, 2]
+    (tmp_path / "first" / "app.py").write_text(HANDLER.replace('"version": 1', '"version": 22'))
+    dev.wait_for("RELOAD   first/app.py changed → i-1")
+    assert (dev("invoke", "First")["version"], dev("invoke", "Second")["seen"]) == (22, 2)
+    assert dev.log.read_text().count("RELOAD") == 1
 
 
 def test_verbs_of_the_lifecycle(start):

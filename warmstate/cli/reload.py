@@ -59,7 +59,8 @@ class Watcher:
         self._root = os.getcwd()
         self._folders = {function.task_root for function in functions}
         self._paths = [*sorted(self._folders), *(os.path.abspath(path) for path in options.watch)]
-        self._ignored: list[str] = options.ignore
+        written_here = [os.path.relpath(options.record)] if options.record else list[str]()
+        self._ignored: list[str] = [*options.ignore, *written_here]
         self._emulator = emulator
         self._functions = functions
         self._say = say
@@ -87,6 +88,7 @@ class Watcher:
         found = [
             reloaded
             for function in self._functions
+            if self._concerns(function, changed)
             for reloaded in self._emulator.reload(function.name, keep=self.keep)
         ]
         milliseconds = (time.monotonic() - begun) * 1000
@@ -94,6 +96,11 @@ class Watcher:
             self._say(f"RELOAD   {names} changed; no instance runs, the next event starts one")
         for reloaded in found:
             self._say(f"RELOAD   {names} changed → {reloaded.instance}  {reloaded.summary}  {milliseconds:.0f} ms")
+
+    def _concerns(self, function: Function, changed: list[str]) -> bool:
+        """Whether it is in the folder of one of these files, or one is of what --watch names, which is everybody's."""
+        others = [path for path in changed if not any(_is_below(path, folder) for folder in self._folders)]
+        return bool(others) or any(_is_below(path, function.task_root) for path in changed)
 
     def _look(self) -> Iterator[tuple[str, tuple[int, int]]]:
         count = 0
@@ -121,3 +128,7 @@ class Watcher:
     def _is_ignored(self, path: str) -> bool:
         inside = os.path.relpath(path, self._root)
         return any(fnmatchcase(inside, glob) or fnmatchcase(os.path.basename(path), glob) for glob in self._ignored)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or os.path.realpath(path).startswith(folder.rstrip("/") + "/")
