@@ -233,6 +233,29 @@ def test_buffered_call_of_a_streaming_function(make, client):
     assert client.invoke(FunctionName="stream", Payload=b'{"chunks": ["a", "b"]}')["Payload"].read() == b"ab"
 
 
+@pytest.mark.parametrize(
+    ("options", "event", "kind"),
+    [
+        ({}, b'{"exit": 3}', "Runtime.ExitError"),
+        ({"timeout": 3}, b'{"sleep": 60}', "Sandbox.Timedout"),
+        ({"runtime": ["/bin/false"]}, b"{}", "Runtime.ExitError"),
+        ({"runtime": ["/does/not/exist"]}, b"{}", "Runtime.InvalidEntrypoint"),
+    ],
+)
+def test_whatever_ends_the_process_is_a_function_error(emulator, make, options, event, kind):
+    """A crash, a timeout and a failed init are a 200 with the error as JSON: an SDK that retries 5xx runs it once."""
+    make(**options)
+    begun = emulator.events.last_id
+    retrying = boto3.client(
+        "lambda", endpoint_url=emulator.url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y"
+    )
+    answer = retrying.invoke(FunctionName="plain", Payload=event)
+    assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
+    assert answer["ResponseMetadata"]["RetryAttempts"] == 0
+    assert json.loads(answer["Payload"].read())["errorType"] == kind
+    assert [found.type for found in emulator.events.since(begun)].count("platform.start") == 1
+
+
 @pytest.fixture
 def aws(emulator, tmp_path):
     """Call `aws lambda invoke` with some arguments; what it printed as JSON, and the payload that it wrote."""

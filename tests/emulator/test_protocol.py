@@ -16,6 +16,12 @@ def call(method, path, body=None, **headers):
     answer = connection.getresponse()
     data = answer.read()
     return answer.status, data.decode(), dict(answer.headers)
+def metadata():
+    path = "/2026-01-15/metadata/execution-environment"
+    token = "Bearer " + os.environ["AWS_LAMBDA_METADATA_TOKEN"]
+    refused = [call("GET", path)[0], call("GET", path, Authorization="Bearer x")[0], call("POST", path)[0]]
+    return [os.environ["AWS_LAMBDA_METADATA_API"] == os.environ["AWS_LAMBDA_RUNTIME_API"], *refused,
+            *call("GET", path, Authorization=token)[:2]]
 def outcome(found):
     try: kind = json.loads(found[1]).get("errorType")
     except ValueError: kind = None
@@ -37,7 +43,7 @@ while True:
         "ping": call("GET", "/2018-06-01/ping")[:2],
         "register late": outcome(call("POST", "/2020-01-01/extension/register", "{}", Lambda_Extension_Name="late")),
         "telemetry": call("PUT", "/2022-07-01/telemetry", "{}")[0],
-        "metadata": call("GET", "/2026-01-15/metadata/execution-environment")[1],
+        "metadata": metadata(),
     }
     accepted = call("POST", path + "/response", json.dumps(seen))
     second = call("POST", path + "/response", "2")
@@ -59,7 +65,7 @@ def test_refusals_are_the_platforms(emulator, make):
     assert (seen["wrong method"], seen["unknown path"], seen["ping"]) == (405, 404, [200, "pong"])
     assert seen["register late"] == [403, "Extension.RegistrationClosed"]
     assert seen["telemetry"] == 202
-    assert "AvailabilityZoneID" in seen["metadata"]
+    assert seen["metadata"] == [True, 401, 401, 405, 200, '{"AvailabilityZoneID": "use1-az1"}']
     accepted, second, error = json.loads(emulator.events.wait("function", after=begun).record["line"])
     assert accepted == [202, '{"status":"OK"}\n']
     assert second == error == [403, "InvalidStateTransition"]

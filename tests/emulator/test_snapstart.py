@@ -124,3 +124,14 @@ def test_asynchronous_event_is_tried_again_after_a_failed_restore(emulator, snap
     emulator.invoke("snap", {}, type="Event")
     ended = emulator.events.wait("warmstate.event", after=begun)
     assert (ended.record["status"], ended.record["attempts"]) == ("failed", 2)
+
+
+def test_credentials_come_from_the_endpoint(emulator, snap):
+    """Keys in variables would be older than the restore: botocore finds the endpoint, whose token the variables have."""
+    snap(
+        "import botocore.session; keys = botocore.session.get_session().get_credentials(); "
+        "print(keys.method, keys.access_key, keys.token, flush=True)"
+    )
+    begun = emulator.events.last_id
+    assert emulator.invoke("snap", {}).function_error is None
+    assert emulator.events.wait("function", after=begun).record["line"] == "container-role local local"

@@ -59,8 +59,10 @@ class Watcher:
         self._root = os.getcwd()
         self._folders = {function.task_root for function in functions}
         self._paths = [*sorted(self._folders), *(os.path.abspath(path) for path in options.watch)]
-        written_here = [os.path.relpath(options.record)] if options.record else list[str]()
-        self._ignored: list[str] = [*options.ignore, *written_here]
+        self._ignored: list[str] = list(options.ignore)
+        recording: str | None = options.record
+        if recording is not None:  # it is written with each event
+            self._ignored.append(os.path.relpath(recording))
         self._emulator = emulator
         self._functions = functions
         self._say = say

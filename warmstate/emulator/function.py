@@ -14,7 +14,7 @@ from warmstate.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ACCOUNT", "CLOCK_FILE", "INSPECT_FILE", "RESERVED", "Function"]
+__all__ = ["ACCOUNT", "CLOCK_FILE", "CREDENTIALS_PATH", "INSPECT_FILE", "RESERVED", "Function"]
 
 ACCOUNT: Final = "123456789012"
 """The account of every function here; the number that AWS uses in its documentation."""
@@ -24,6 +24,9 @@ INSPECT_FILE: Final = "warmstate-inspect.json"
 
 CLOCK_FILE: Final = "warmstate-clock"
 """In an environment's /tmp: by how many seconds its two clocks were moved; see `warmstate.lifecycle.moved_clock`."""
+
+CREDENTIALS_PATH: Final = "/2021-04-23/credentials"
+"""Of the Runtime API's address: where a function with SnapStart has its credentials from."""
 
 RESERVED: Final = frozenset(
     {
@@ -35,6 +38,8 @@ RESERVED: Final = frozenset(
         "AWS_LAMBDA_LOG_GROUP_NAME",
         "AWS_LAMBDA_LOG_STREAM_NAME",
         "AWS_LAMBDA_MAX_CONCURRENCY",
+        "AWS_LAMBDA_METADATA_API",
+        "AWS_LAMBDA_METADATA_TOKEN",
         "AWS_LAMBDA_RUNTIME_API",
         "LAMBDA_RUNTIME_DIR",
         "LAMBDA_TASK_ROOT",
@@ -220,7 +225,7 @@ class Function:
         return ["/bin/sh", packaged_bootstrap()]
 
     def variables(
-        self, *, runtime_api: str, log_stream: str, tmp: str, initialization_type: InitializationType
+        self, *, runtime_api: str, log_stream: str, tmp: str, initialization_type: InitializationType, token: str
     ) -> dict[str, str]:
         """The environment variables of a process, and nothing of the emulator's own environment."""
         snap_start = initialization_type == "snap-start"
@@ -236,6 +241,8 @@ class Function:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
             "AWS_LAMBDA_INITIALIZATION_TYPE": initialization_type,
             "AWS_LAMBDA_LOG_FORMAT": self.log_format,
+            "AWS_LAMBDA_METADATA_API": runtime_api,
+            "AWS_LAMBDA_METADATA_TOKEN": token,
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
             "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
             "LANG": "en_US.UTF-8",
@@ -245,7 +252,12 @@ class Function:
             "WARMSTATE_CLOCK": f"{tmp}/{CLOCK_FILE}",
             "WARMSTATE_TMP": tmp,
         }
-        if not snap_start:
+        if snap_start:
+            values |= {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{runtime_api}{CREDENTIALS_PATH}",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+            }
+        else:
             values |= {
                 "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{self.name}",
                 "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,

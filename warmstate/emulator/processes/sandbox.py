@@ -45,6 +45,8 @@ class Sandbox:
     ) -> None:
         self.function: Final = function
         self.name: Final = name
+        self.token: Final = os.urandom(16).hex()
+        """What its processes show to the metadata and credentials endpoints."""
         self._kind: Final[InitializationType] = kind
         self._log_stream = log_stream
         self._runtime_api = ""
@@ -212,6 +214,7 @@ class Sandbox:
             log_stream=self._log_stream,
             tmp=self.tmp_inside,
             initialization_type=self._kind,
+            token=self.token,
         )
 
     async def _spawn(self, argv: Sequence[str], variables: dict[str, str], source: str) -> Process:

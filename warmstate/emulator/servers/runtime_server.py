@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from warmstate.emulator.attempt import Answer, Attempt, error_payload
+from warmstate.emulator.function import CREDENTIALS_PATH
 from warmstate.emulator.servers.answers import accept, refuse
 from warmstate.emulator.servers.exchange import BodyTooLarge, ClientGone, Exchange
 from warmstate.emulator.servers.extension_server import ExtensionServer
@@ -33,7 +34,6 @@ ERROR_LIMIT: Final = 6_291_556
 # A frozen client may stop in the middle of a request for hours: this server never gives up on one.
 PATIENT: Final = Limits(connections=2048, head_timeout=None, body_timeout=None, idle_timeout=None, held_bytes=None)
 METADATA: Final = "/2026-01-15/metadata/execution-environment"
-CREDENTIALS: Final = "/2021-04-23/credentials"
 
 
 class RuntimeServer:
@@ -83,22 +83,28 @@ class RuntimeServer:
             return self._extensions.serve(exchange)
         if path in {"/2022-07-01/telemetry", "/2020-08-15/logs"} and exchange.method == "PUT":
             return self._decline(exchange, "Telemetry" if "telemetry" in path else "Logs")
-        if path == METADATA and exchange.method == "GET":
-            headers = [("cache-control", "private, max-age=43200, immutable")]
-            exchange.respond_json(200, {"AvailabilityZoneID": "use1-az1"}, headers)
-        elif path == CREDENTIALS and exchange.method == "GET" and self._environment.function.snap_start:
-            fields = {
-                "AccessKeyId": "local",
-                "SecretAccessKey": "local",
-                "Token": "local",
-                "Expiration": "2099-01-01T00:00:00Z",
-            }
-            exchange.respond_json(200, fields)
+        if path == METADATA or (path == CREDENTIALS_PATH and self._environment.function.snap_start):
+            self._facts(exchange)
         elif call == 405:
             exchange.respond(405, b"", [("allow", "GET" if exchange.method != "GET" else "POST")])
         else:
             exchange.respond(404, b"404 page not found\n", [("content-type", "text/plain")])
         return None
+
+    def _facts(self, exchange: Exchange) -> None:
+        """Where the environment is, or the credentials of its role, for those who show its token."""
+        token = self._environment.sandbox.token
+        if exchange.method != "GET":
+            exchange.respond(405, b"", [("allow", "GET")])
+        elif exchange.header("authorization") not in {token, f"Bearer {token}"}:
+            refuse(exchange, 401, "Unauthorized", "this wants the environment's token as Authorization header")
+        elif exchange.raw_path == METADATA:
+            headers = [("cache-control", "private, max-age=43200, immutable")]
+            exchange.respond_json(200, {"AvailabilityZoneID": "use1-az1"}, headers)
+        else:
+            never = "2099-01-01T00:00:00Z"
+            keys = {"AccessKeyId": "local", "SecretAccessKey": "local", "Token": "local", "Expiration": never}
+            exchange.respond_json(200, keys)
 
     async def _decline(self, exchange: Exchange, kind: str) -> None:
         await exchange.read(1 << 20)
