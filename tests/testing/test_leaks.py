@@ -1,4 +1,4 @@
-"""The leak checks find what a handler leaves behind, and let pass what it closes."""
+"""assert_leaves_nothing finds what a handler leaves behind, and lets pass what it closes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 
 from warmstate import StatefulHandler, resource
-from warmstate.testing import assert_forgets, assert_leaves_nothing
+from warmstate.testing import assert_leaves_nothing
 
 
 class Tidy(StatefulHandler):
@@ -117,30 +116,3 @@ def test_what_outlives_the_shutdown_is_named() -> None:
     """Opened once and never closed: no pile, but left at the end."""
     with pytest.raises(AssertionError, match=r"left after the shutdown: descriptor of a socket \(2 of them\)"):
         assert_leaves_nothing(Late)
-
-
-LAST: list[str] = []
-
-
-def remembers(event, context):
-    """The classic: a list in a module."""
-    LAST.append(event["user"])
-    return {"users": LAST}
-
-
-def test_a_global_that_hands_on_an_event_is_found() -> None:
-    """A word of the first event is in the answer to the second."""
-    LAST.clear()
-    with pytest.raises(AssertionError, match=r"'alice@example\.com', which only the first one sent"):
-        assert_forgets(remembers, {"user": "alice@example.com"}, {"user": "bob@example.com"})
-
-
-def test_a_handler_that_forgets_passes() -> None:
-    """Each answer is of its own event."""
-    assert_forgets(lambda event, _context: event, {"user": "alice@example.com"}, {"user": "bob@example.com"})
-
-
-def test_an_event_without_words_cannot_be_looked_for() -> None:
-    """A check that cannot fail is refused."""
-    with pytest.raises(ValueError, match="secrets="):
-        assert_forgets(lambda event, _context: event, {"n": 1}, {"n": 2}, timeout=time.monotonic())

@@ -18,7 +18,8 @@ from __future__ import annotations
 from warmstate.testing.clock import FakeClock
 from warmstate.testing.contexts import context
 from warmstate.testing.environment import Environment
-from warmstate.testing.leaks import assert_forgets, assert_leaves_nothing
+from warmstate.testing.forgetting import assert_forgets
+from warmstate.testing.leaks import assert_leaves_nothing
 from warmstate.testing.platform import Platform
 from warmstate.testing.processes import ProcessPlatform
 from warmstate.testing.result import Result

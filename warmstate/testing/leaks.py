@@ -1,5 +1,5 @@
 """
-What a handler leaves behind: threads, descriptors, children and tasks that pile up, and words of one event in the answer to another.
+What a handler leaves behind: threads, descriptors, children and tasks that pile up.
 
 Whatever is left running stops with the freeze and goes on in the middle of somebody else's event.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import threading
 from collections import Counter
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
 
     from warmstate.handler import StatefulHandler
 
-__all__ = ["assert_forgets", "assert_leaves_nothing"]
-
-_TELLING = 8
-"""Characters of a text that is not in an answer by chance."""
+__all__ = ["assert_leaves_nothing"]
 
 
 def assert_leaves_nothing(
@@ -62,55 +58,6 @@ def assert_leaves_nothing(
         problems += [f"left after the shutdown: {name}" for name in _names(left - piled_up)]
         if problems:
             raise AssertionError("\n".join([*problems, "", str(platform.timeline)]))
-
-
-def assert_forgets(
-    target: type[StatefulHandler] | Callable[[Any, Any], object],
-    first: object,
-    then: object,
-    *,
-    secrets: tuple[str, ...] = (),
-    **options: Any,
-) -> None:
-    """
-    Plant `first` and look for it in the answer to `then`: what one caller sent must not reach another.
-
-    Args:
-        target: The handler.
-        first: The event whose words are planted.
-        then: Another caller's event.
-        secrets: The words to look for; none takes every text of `first`, eight characters and longer, that `then` has not.
-        options: As for `Platform`.
-
-    Raises:
-        AssertionError: A word of `first` is in the answer to `then`.
-        ValueError: There is no word to look for.
-    """
-    words = secrets or tuple(word for word in _texts(first) if len(word) >= _TELLING and word not in json.dumps(then))
-    if not words:
-        raise ValueError(f"the first event has no text of {_TELLING} characters that the second has not: give secrets=")
-    with Platform(target, **options) as platform:
-        platform.invoke(first)
-        answer = platform.invoke(then)
-        told = answer.payload.decode("utf-8", "replace")
-        found = [word for word in words if word in told or json.dumps(word)[1:-1] in told]
-        if found:
-            raise AssertionError(
-                f"the answer to the second event holds {found[0]!r}, which only the first one sent; what one event leaves in "
-                f"globals or slots the next one reads\n\n{platform.timeline}"
-            )
-
-
-def _texts(value: object) -> list[str]:
-    """Every text that is somewhere in an event."""
-    if isinstance(value, str):
-        return [value]
-    inside: list[object] = []
-    if isinstance(value, dict):
-        inside = [*cast("dict[object, object]", value), *cast("dict[object, object]", value).values()]
-    elif isinstance(value, (list, tuple)):
-        inside = list(cast("list[object]", value))
-    return [text for item in inside for text in _texts(item)]
 
 
 def _names(things: Counter[str]) -> list[str]:
