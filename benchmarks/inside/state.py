@@ -68,7 +68,7 @@ def store(folder: str) -> dict[str, dict[str, float]]:
             for key in keys:
                 mapping[key]
 
-        repeats = 100 if keys is KEYS else 3  # each takes less than a millisecond, so on a busy machine many are interrupted
+        repeats = 100 if keys is KEYS else 3  # a repeat takes half a millisecond: some of them nobody interrupts
         results["set"][name] = best(set_all, operations=len(keys), repeats=repeats)
         results["get"][name] = best(get_all, operations=len(keys), repeats=repeats)
     return results
