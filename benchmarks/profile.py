@@ -160,7 +160,9 @@ def shares(served: Served, peer: Peer) -> Iterator[tuple[str, float]]:
             invoke(connection, path, 50)
             (emulator,) = children(os.getpid())
             # An emulator may have a process between itself and the runtime, which does nothing now.
-            runtime = max(descendants(emulator), key=account)
+            idle = {pid: account(pid) for pid in descendants(emulator)}
+            invoke(connection, path, 50)
+            runtime = max(idle, key=lambda pid: account(pid)[0] - idle[pid][0])
             processes = {"the caller": os.getpid(), "the emulator": emulator, "the runtime": runtime}
             before = {name: account(pid) for name, pid in processes.items()}
             invoke(connection, path, INVOCATIONS)
