@@ -215,6 +215,20 @@ def test_doctor_finds_a_broken_handler(run, tmp_path):
     assert "does_not_exist" in out
 
 
+def test_doctor_reads_the_configuration(run, tmp_path):
+    """It says what dev would take from there, or what is wrong with it."""
+    (tmp_path / "mine.toml").write_text(
+        '[tool.warmstate]\nport = 9123\n[tool.warmstate.functions.a]\nhandler = "a.A"\n'
+    )
+    _, out, _ = run("doctor", "--config", "mine.toml")
+    assert "[tool.warmstate] has a; port 9123, reload keep" in out
+    (tmp_path / "mine.toml").write_text("[tool.warmstate]\nprot = 9123\n")
+    code, out, _ = run("doctor", "--config", "mine.toml", "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    (told,) = [finding for finding in found if finding["check"] == "configuration"]
+    assert (code, told["status"], "did you mean port?" in told["found"]) == (7, "problem", True)
+
+
 def test_every_verb_has_help():
     """Each verb explains itself and takes --json."""
     parser = build_parser()

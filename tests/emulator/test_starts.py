@@ -58,7 +58,7 @@ def test_both_sides_tell_the_same(emulator, tmp_path, history):
     left = tmp_path / "failures" / "left"
     left.parent.mkdir()
     left.write_text(str(steps[0]))
-    environment = {"FAILURES": str(left.parent)}
+    environment = {"FAILURES": str(left.parent), "WARMSTATE_THAW_AFTER": "600"}
     where = {"name": "starts", "handler": "app.Handler", "task_root": str(tmp_path), "environment": environment}
     emulator.add(Function(**where, **{"timeout": 20, **options}))
     found = []

@@ -57,7 +57,7 @@ def test_more_events_than_instances_in_preparation_start_more(emulator, make):
     warming = in_background(emulator.warm_up, "slow")
     wait_until(lambda: [instance.state for instance in emulator.ps("slow")] == ["init"])
     found = []
-    callers = [in_background(lambda: found.append(emulator.invoke("slow", {"sleep": 0.5}))) for _ in range(2)]
+    callers = [in_background(lambda: found.append(emulator.invoke("slow", {"sleep": 2}))) for _ in range(2)]
     for thread in (warming, *callers):
         thread.join()
     assert {result.instance for result in found} == {instance.instance for instance in emulator.ps("slow")}
@@ -137,7 +137,7 @@ def test_chaos_happens_and_happens_again(emulator, make):
     """Every event is answered; instances are reset, killed and spun down between them; a seed repeats it."""
     sequences = []
     for _ in range(2):
-        make(chaos=0.6, chaos_seed=9, retry_delays=())
+        make(chaos=0.6, chaos_seed=9, environment={"WARMSTATE_THAW_AFTER": "600"})
         begun = emulator.events.last_id
         starts = [emulator.invoke("plain", {}).start for _ in range(13)]
         kinds = [kind for kind, _ in mishaps_of(emulator, begun)]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from warmstate.cli.output import duration, paint, print_json, size, uses_colour
-from warmstate.cli.problem import EXIT_OK, EXIT_PROBLEM_FOUND
+from warmstate.cli.problem import EXIT_OK, EXIT_PROBLEM_FOUND, Problem
+from warmstate.cli.settings import settle
 from warmstate.project import find_handlers
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Finding:
 def doctor(options: argparse.Namespace) -> int:
     """Run all checks."""
     findings = list(_machine())
+    findings += _configuration(options)
     handlers = [options.handler] if options.handler else find_handlers(os.getcwd())
     for name in handlers:
         findings += _handler(name)
@@ -83,6 +85,22 @@ def _machine() -> Iterator[Finding]:
         f"9000 is {'free' if free else 'taken'}",
         "" if free else "warmstate dev -P PORT",
     )
+
+
+def _configuration(options: argparse.Namespace) -> Iterator[Finding]:
+    """Whether `dev` can read what pyproject.toml and the variables tell it."""
+    from warmstate.cli.arguments import build_parser
+
+    wanted = build_parser().parse_args(["dev"])
+    wanted.config = options.config
+    try:
+        found = settle(wanted)
+    except Problem as problem:
+        yield Finding("configuration", "problem", problem.what, problem.fix or "mend what the message names")
+        return
+    names = ", ".join(found.get("functions", {})) or "no functions"
+    said = f"[tool.warmstate] has {names}" if found else "no [tool.warmstate]"
+    yield Finding("configuration", "ok", f"{said}; port {wanted.invoke_port}, reload {wanted.reload}")
 
 
 def _emulator() -> Iterator[Finding]:
