@@ -143,6 +143,26 @@ class TestStarts:
 
         assert ("reset", ["reset", 2, "crash"], 2) == (answer["start"], answer["begun"], answer["generation"])
 
+    @pytest.mark.parametrize(("harm", "expected"), [("nothing", 14), ("an older copy", 10), ("removed", 10)])
+    def test_a_reset_keeps_the_last_commit_or_says_why_not(self, api, start, tmp_path, harm, expected):
+        """The marker tells how far commits were: an older journal that was put back is as little a past as none."""
+        first = start(BOTH, "app.Counter")
+        api.ask("1", 1)
+        journal = tmp_path / "tmp/warmstate/0/journal"
+        older = journal.read_bytes()
+        api.ask("2", 3)
+        api.wait_until_idle()
+        first.signal(signal.SIGKILL)
+        first.ended()
+        if harm == "an older copy":
+            journal.write_bytes(older)
+        elif harm == "removed":
+            journal.unlink()
+        second = start(BOTH, "app.Counter")
+
+        assert expected == api.ask("3", 10).json
+        assert (harm != "nothing") == ("What an earlier process committed is not taken over" in second.output)
+
     def test_an_orderly_end_then_a_reset(self, api, start):
         """SIGTERM while idle ends the process by itself: the next one in this environment knows an exit."""
         first = start(TELL, "app.Handler")
