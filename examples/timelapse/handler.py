@@ -16,7 +16,7 @@ from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, Th
 from .bucket import open_bucket
 from .options import Options
 from .publish import Publisher
-from .triggers import PHOTOS, understand
+from .triggers import understand
 from .video import Video
 
 if TYPE_CHECKING:
@@ -39,15 +39,11 @@ class Timelapse(StatefulHandler):
     photos_taken: State[int] = state(default=0, survives="reset")
     photos: Tail[Photo] = tail(max_items=FULL, max_bytes="64 MB", max_age=OPTIONS.max_age)
 
-    @resource(check_after=10, max_age=3600)
+    @resource(max_age=3600)  # nothing to check: its session uses no connection that a freeze may have broken
     def bucket(self) -> Iterator[Bucket]:
         bucket = open_bucket(OPTIONS.bucket)
         yield bucket
         bucket.close()
-
-    @bucket.check
-    def bucket_answers(self, bucket: Bucket) -> None:
-        bucket.list(PHOTOS, "", 1)
 
     @property
     def video(self) -> Video:

@@ -83,6 +83,7 @@ class Manifest:
                 lines += [f'#EXT-X-PART:DURATION={seconds},URI="{chunk.name}"{first}']
         lines += ["#EXT-X-ENDLIST"] * self.ended
         facts = {field.name: getattr(self, field.name) for field in attrs.fields(Manifest)}
+        facts["segments"] = [chunk[1:] for chunk in self.segments]  # their names are above
         text = "\n".join(lines) + _MARK + json.dumps(facts, separators=(",", ":"))
         return f"{text}{_CRC}{zlib.crc32(text.encode()):08x}\n"
 
@@ -99,8 +100,9 @@ def from_text(text: str) -> Manifest:
         if crc != f"{zlib.crc32(playlist.encode()):08x}\n":
             raise ValueError("the checksum differs")
         facts = json.loads(playlist.rpartition(_MARK)[2])
-        for kind in ("segments", "parts"):
-            facts[kind] = tuple(Chunk(*chunk) for chunk in facts[kind])
+        names = (line for line in playlist.splitlines() if not line.startswith("#"))
+        facts["segments"] = tuple(Chunk(name, *rest) for name, rest in zip(names, facts["segments"], strict=True))
+        facts["parts"] = tuple(Chunk(*part) for part in facts["parts"])
         return Manifest(**facts)
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestDamaged(
