@@ -1,8 +1,8 @@
 """
 The bucket over S3, and over everything that speaks S3 and honours conditional writes.
 
-Requests are signed by botocore and sent through warmstate's session, which uses no connection that a freeze may have broken:
-that takes a third of the time of boto3's client, and no time to start. Reads are repeated while the server is busy.
+Requests are signed by botocore and sent through warmstate's session, which uses no connection that a freeze may have broken.
+That takes half the computing of boto3's client, and there is none to make at the start. Reads are repeated while the server is busy.
 
 A conditional write is never repeated blindly. If its answer is lost, the second try fails with 412 because the first one
 succeeded, and a retrying client would report a conflict with itself. So it is sent once, and after a doubtful answer the
