@@ -216,7 +216,19 @@ def test_only_the_apis(start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["-A", "0.0.0.0"], ["--env-var", "NOVALUE"], ["--memory", "0"], ["--env-var", "TZ=x"]]
+    "options",
+    [
+        ["-A", "0.0.0.0"],
+        ["--env-var", "NOVALUE"],
+        ["--memory", "0"],
+        ["--timeout", "nan"],
+        ["--timeout", "inf"],
+        ["--provisioned", "-1"],
+        ["--provisioned", "11"],
+        ["-P", "65536"],
+        ["-P", "-1"],
+        ["--env-var", "TZ=x"],
+    ],
 )
 def test_bad_options(start, tmp_path, options):
     """What cannot be is refused with exit 2 and a reason, before anything starts."""

@@ -36,6 +36,7 @@ COLOURS = {
     "THAWED": "grey",
     "REPORT": "grey",
 }
+PORT_MOST = 65_535
 PORTS_TRIED = 20
 PATIENCE = 0.1
 """Seconds between two looks at whether Ctrl-C was pressed while an instance is initialized."""
@@ -131,7 +132,10 @@ def _start(options: argparse.Namespace) -> Emulator:
     from warmstate.emulator import Emulator
 
     port = options.invoke_port
-    last = port if options.strict_port or port == 0 else min(port + PORTS_TRIED, 65_535)
+    if not 0 <= port <= PORT_MOST:
+        what = f"{port} is no port"
+        raise Problem("WS207", what, fix=f"a number from 1 to {PORT_MOST}, or 0 for any", exit=EXIT_USAGE)
+    last = port if options.strict_port or port == 0 else min(port + PORTS_TRIED, PORT_MOST)
     while True:
         try:
             return Emulator(host=options.invoke_address, port=port, token=options.token, isolate=options.isolate)

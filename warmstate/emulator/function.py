@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -84,7 +85,7 @@ def _this_python() -> str:
 
 
 def _positive(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise ConfigurationError(f"{attribute.name} is {value}; it must be more than 0.")
 
 
@@ -178,6 +179,8 @@ class Function:
     def __attrs_post_init__(self) -> None:
         if not os.path.isdir(self.task_root):
             raise ConfigurationError(f"the task root {self.task_root} of function '{self.name}' is no folder.")
+        if not 0 <= self.provisioned <= self.max_instances:
+            raise ConfigurationError(f"provisioned is {self.provisioned}; it must be from 0 to {self.max_instances}.")
         if self.max_concurrency is not None and self.max_concurrency < 1:
             raise ConfigurationError("max_concurrency must be at least 1, or None for one invocation at a time.")
         if self.attached and (self.provisioned or self.snap_start or self.max_concurrency or self.extensions):
