@@ -129,6 +129,12 @@ def test_what_contradicts_itself_is_refused(run, arguments):
     assert (code, out, err[:13]) == (2, "", "error[WS203]:"), err
 
 
+def test_a_client_context_is_json(run):
+    """The fix is about the context, not about the event."""
+    code, _, err = run("invoke", "--client-context", "{")
+    assert (code, "fix   --client-context takes a JSON object" in err) == (2, True), err
+
+
 def test_another_server_is_no_emulator(run):
     """What answers but is none of ours is told as such; an address may be without its scheme."""
     import http.server

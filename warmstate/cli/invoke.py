@@ -136,6 +136,8 @@ def _streamed(options: argparse.Namespace, client: Client, payload: bytes) -> in
             if headers[":event-type"] == "PayloadChunk" and not options.json:
                 sys.stdout.buffer.write(piece)
                 sys.stdout.flush()
+    if sys.stdout.isatty() and not options.json:
+        print()  # a stream need not end its last line
     found = _details(client, answer)
     return show(options, b"" if not found["outcome"]["functionError"] else found["outcome"]["payload"].encode(), found)
 
@@ -155,7 +157,8 @@ def refused(answer: requests.Response) -> Problem:
         "InvalidRequestContentException": 'an event is JSON: -d \'{"name": "value"}\', or -e FILE',
         "RequestTooLargeException": "6 MB is the most for an event, 1 MB with --async",
     }
-    return Problem("WS201", f"{code}: {message}", fix=fixes.get(code, ""), exit=EXIT_USAGE)
+    fix = "--client-context takes a JSON object" if "context" in message else fixes.get(code, "")
+    return Problem("WS201", f"{code}: {message}", fix=fix, exit=EXIT_USAGE)
 
 
 def _details(client: Client, answer: requests.Response) -> dict[str, Any]:
