@@ -64,9 +64,11 @@ def seeded(default):
 @pytest.mark.process
 def test_fifty_kills_lose_nothing(tmp_path):
     """50 SIGKILLs: 0 acknowledged commits lost, 0 torn, at most the one that died before its answer is more."""
-    total, _ = kill_often(tmp_path, 50, 0.12, seeded(7))
-
-    assert total > 500
+    rng = seeded(7)
+    total, last = kill_often(tmp_path, 50, 0.12, rng)
+    while total <= 500:  # where others have the machine, most of the fifty were killed before they did much
+        more, last = kill_often(tmp_path, 1, 2.0, rng, last)
+        total += more
 
 
 @pytest.mark.soak
