@@ -42,6 +42,25 @@ def failing_generator(after=0):
 def iter_of(items):
     yield from items
 
+def forking_generator():
+    yield b"a"
+    os.fork()
+    yield b"b"
+
+async def forking_async_generator():
+    yield b"a"
+    os.fork()
+    await asyncio.sleep(0)
+    yield b"b"
+
+async def forking_coroutine():
+    os.fork()
+    await asyncio.sleep(0)
+    return {"pid": GETPID()}
+
+class Broken:
+    def __getattr__(self, name): raise RuntimeError(name)
+
 def stubborn_generator():
     try:
         while True: yield b"x" * 1000 if time.time() < STOP else stop()

@@ -22,7 +22,7 @@ class ProtocolFault(NamedTuple):
 
     `outcome`: "answered" (the faulty event gets its answer), "refused" (it gets an error), "skipped" (it gets none, and the
     next event is answered by the same process), "ended" (the process ends by itself, not by a signal), or "any" of them.
-    `repeat` sends the faulty answer more than once.
+    `repeat` sends the faulty answer more than once; `error_type` is what the caller of a refused event must see.
     """
 
     id: str
@@ -31,7 +31,7 @@ class ProtocolFault(NamedTuple):
     outcome: str
     replies: tuple[bytes | Callable[[socket.socket], bool], ...] = ()
     repeat: int = 1
-    body: bytes = b'{"size": 0}'
+    error_type: str | None = None
 
 
 def event(request_id, body, *, seconds=3600.0, **headers):
@@ -77,29 +77,33 @@ def head(*lines, body=b""):
 
 FAR = int(time.time() * 1000) + 600_000
 GOOD = b'{"size": 0}'
+STREAM = b'{"size": 9, "stream": true}'
 P = ProtocolFault
 
 PROTOCOL_FAULTS = (
     P("P3", "an ordinary event", event("faulty", GOOD), "answered"),
     P("P4", "a redirect", http(302, b"", Location="http://127.0.0.1:1/"), "skipped"),
-    P("P5", "a gzip body", event("faulty", gzip.compress(GOOD), Content_Encoding="gzip"), "refused"),
-    P("P5", "an unknown encoding", event("faulty", GOOD, Content_Encoding="br"), "refused"),
+    P("P4", "a redirect, for ever", http(302, b"", Location="http://127.0.0.1:1/"), "ended", repeat=40),
+    P("P5", "a gzip body", event("faulty", gzip.compress(GOOD), Content_Encoding="gzip"), "refused", error_type="Runtime.InvalidEvent"),
+    P("P5", "an unknown encoding", event("faulty", GOOD, Content_Encoding="br"), "refused", error_type="Runtime.InvalidEvent"),
     P("P6", "no content type", event("faulty", GOOD, Content_Type=None), "answered"),
     P("P6", "an empty content type", event("faulty", GOOD, Content_Type=""), "answered"),
-    P("P7", "an empty body", event("faulty", b""), "refused"),
-    P("P8", "no JSON", event("faulty", b"<xml/>"), "refused"),
-    P("P8", "invalid UTF-8", event("faulty", b'{"a": "\xff"}'), "refused"),
+    P("P7", "an empty body", event("faulty", b""), "refused", error_type="Runtime.UnmarshalError"),
+    P("P8", "no JSON", event("faulty", b"<xml/>"), "refused", error_type="Runtime.UnmarshalError"),
+    P("P8", "invalid UTF-8", event("faulty", b'{"a": "\xff"}'), "refused", error_type="Runtime.UnmarshalError"),
     P("P8", "a byte order mark", event("faulty", b"\xef\xbb\xbf" + GOOD), "answered"),
-    P("P8", "UTF-16", event("faulty", GOOD.decode().encode("utf-16")), "refused"),
-    P("P8", "a body cut short by its length", event("faulty", b'{"size": '), "refused"),
-    P("P9", "NaN", event("faulty", b'{"size": NaN}'), "refused"),
-    P("P9", "a number too large", event("faulty", b'{"size": 1e999}'), "refused"),
-    P("P10", "100,000 levels", event("faulty", b"[" * 100_000 + b"]" * 100_000), "refused"),
-    P("P11", "5,000 digits", event("faulty", b"1" * 5000), "refused"),
+    P("P8", "UTF-16", event("faulty", GOOD.decode().encode("utf-16")), "refused", error_type="Runtime.UnmarshalError"),
+    P("P8", "a body cut short by its length", event("faulty", b'{"size": '), "refused", error_type="Runtime.UnmarshalError"),
+    P("P8", "a text without end", event("faulty", b'"abc'), "refused", error_type="Runtime.UnmarshalError"),
+    P("P8", "an object without values", event("faulty", b"{1}"), "refused", error_type="Runtime.UnmarshalError"),
+    P("P9", "NaN", event("faulty", b'{"size": NaN}'), "refused", error_type="Runtime.UnmarshalError"),
+    P("P9", "a number too large", event("faulty", b'{"size": 1e999}'), "refused", error_type="Runtime.UnmarshalError"),
+    P("P10", "100,000 levels", event("faulty", b"[" * 100_000 + b"]" * 100_000), "refused", error_type="Runtime.UnmarshalError"),
+    P("P11", "5,000 digits", event("faulty", b"1" * 5000), "refused", error_type="Runtime.UnmarshalError"),
     P("P12", "equal keys", event("faulty", b'{"size": 5, "size": 0}'), "answered"),
-    P("P13", "an event of 9 MB", event("faulty", b'"' + b"x" * 9_000_000 + b'"'), "refused"),
+    P("P13", "an event of 9 MB", event("faulty", b'"' + b"x" * 9_000_000 + b'"'), "refused", error_type="Runtime.InvalidEvent"),
     P("P13", "an event of 6 MB", event("faulty", b'{"size": 0, "x": "' + b"x" * 6_000_000 + b'"}'), "answered"),
-    P("P13", "a length of 100 GB", say(head(b"Content-Length: 99999999999"), end="close"), "refused"),
+    P("P13", "a length of 100 GB", say(head(b"Content-Length: 99999999999"), end="close"), "refused", error_type="Runtime.InvalidEvent"),
     P("P14", "no request id", event("faulty", GOOD, Lambda_Runtime_Aws_Request_Id=None), "skipped"),
     P("P14", "an empty request id", event("", GOOD), "skipped"),
     P("P14", "no request id, for ever", event("", GOOD), "ended", repeat=4),
@@ -111,10 +115,12 @@ PROTOCOL_FAULTS = (
     P("P17", "a deadline of text", event("faulty", GOOD, Lambda_Runtime_Deadline_Ms="soon"), "answered"),
     P("P17", "a negative deadline", event("faulty", GOOD, Lambda_Runtime_Deadline_Ms="-1"), "answered"),
     P("P17", "a deadline of 10^30", event("faulty", GOOD, Lambda_Runtime_Deadline_Ms="1" + "0" * 30), "answered"),
-    P("P18", "a deadline that has passed", event("faulty", GOOD, seconds=-5), "refused"),
-    P("P19", "a client context that is no JSON", event("faulty", GOOD, Lambda_Runtime_Client_Context="{"), "any"),
-    P("P19", "a client context of another type", event("faulty", GOOD, Lambda_Runtime_Client_Context="[1]"), "any"),
-    P("P19", "an identity that is no JSON", event("faulty", GOOD, Lambda_Runtime_Cognito_Identity="nope"), "any"),
+    P("P18", "a deadline that has passed", event("faulty", GOOD, seconds=-5), "refused", error_type="Runtime.DeadlinePassed"),
+    P("P19", "a client context that is no JSON", event("faulty", GOOD, Lambda_Runtime_Client_Context="{"), "refused", error_type="Runtime.LambdaContextUnmarshalError"),
+    P("P19", "a client context of another type", event("faulty", GOOD, Lambda_Runtime_Client_Context="[1]"), "refused", error_type="Runtime.LambdaContextUnmarshalError"),
+    P("P19", "an identity that is no JSON", event("faulty", GOOD, Lambda_Runtime_Cognito_Identity="nope"), "refused", error_type="Runtime.LambdaContextUnmarshalError"),
+    P("P19", "an identity of another type", event("faulty", GOOD, Lambda_Runtime_Cognito_Identity='"x"'), "refused", error_type="Runtime.LambdaContextUnmarshalError"),
+    P("P19", "headers that are empty", event("faulty", GOOD, Lambda_Runtime_Client_Context="", Lambda_Runtime_Cognito_Identity="", Lambda_Runtime_Trace_Id="", Lambda_Runtime_Aws_Tenant_Id="", Lambda_Runtime_Invocation_Id=""), "answered"),
     P("P20", "UTF-8 in a header", say(head("X-Name: bücher".encode(), b"Content-Length: 11", body=GOOD), end="open"), "answered"),
     P("P20", "latin-1 in a header", say(head(b"X-Name: b\xfccher", b"Content-Length: 11", body=GOOD), end="open"), "answered"),
     P("P21", "101 headers", event("faulty", GOOD, **{f"X_{number}": "v" for number in range(101)}), "any"),
@@ -158,4 +164,13 @@ PROTOCOL_FAULTS = (
     P("P29", "nonsense to the answer", event("faulty", GOOD), "answered", replies=(say(b"?\r\n\r\n"),)),
     P("P30", "the same event twice", event("faulty", GOOD), "answered", repeat=2),
     P("P34", "a connection closed after the event", say(event("faulty", GOOD)), "answered"),
+    P("P35", "a stream", event("faulty", STREAM), "answered"),
+    P("P35", "400 to a stream", event("faulty", STREAM), "answered", replies=(http(400, b"{}"),)),
+    P("P35", "403 to a stream", event("faulty", STREAM), "answered", replies=(http(403, b"{}"),)),
+    P("P35", "410 to a stream", event("faulty", STREAM), "answered", replies=(http(410, b"{}"),)),
+    P("P35", "413 to a stream", event("faulty", STREAM), "answered", replies=(http(413, b"{}"),)),
+    P("P35", "500 to a stream", event("faulty", STREAM), "ended", replies=(http(500, b"{}"),)),
+    P("P35", "no answer to a stream", event("faulty", STREAM), "answered", replies=(say(b""),)),
+    P("P35", "nonsense to a stream", event("faulty", STREAM), "answered", replies=(say(b"?\r\n\r\n"),)),
+    P("P35", "a reset to a stream", event("faulty", STREAM), "answered", replies=(say(b"", end="reset"),)),
 )  # fmt: skip

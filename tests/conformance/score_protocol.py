@@ -18,6 +18,8 @@ __all__ = ["problem_with"]
 HANDLER = """
 import os
 def handler(event, context):
+    if event.get("stream"):
+        return (b"x" for _ in range(event["size"]))
     return {"pid": os.getpid(), "id": context.aws_request_id, "x": "x" * event["size"]}
 """
 MOST_ASKED = 25  # calls of next in any second: more is spinning
@@ -65,7 +67,11 @@ def _took(api, process, fault) -> str | None:
         "refused": [("faulty", "error")] * fault.repeat,
         "skipped": [],
     }.get(fault.outcome, faulty)
-    return None if faulty == expected else f"it led to {faulty}, not to {expected}"
+    if faulty != expected:
+        return f"it led to {faulty}, not to {expected}"
+    if fault.error_type is not None and fault.error_type != api.refused_as:
+        return f"the error's type is {api.refused_as}, not {fault.error_type}"
+    return None
 
 
 def _answers(api, process):
@@ -80,6 +86,8 @@ def _answers(api, process):
                 break
             continue
         seen.append((posted.request_id, posted.kind))
+        if posted.kind == "error":
+            api.refused_as = posted.json["errorType"]
         if seen[-1][0] == "good":
             api.good = posted.json
             break

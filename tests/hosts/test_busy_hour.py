@@ -92,7 +92,10 @@ def run_busy(api, start, seconds):
         api.wait_until_idle()
         time.sleep(generator.random() * 0.9 * THRESHOLD)
         count += 1
-        answer = api.ask(f"busy-{count}", busy_event(generator)).json
+        api.send(f"busy-{count}", busy_event(generator), seconds=900)
+        posted = api.posted.get(timeout=300)  # the machine may be busier still
+        assert f"busy-{count}" == posted.request_id
+        answer = posted.json
         if answer["start"] != "warm" or answer["thaws"] != len(thaws):
             thaws.append((count, answer["start"], answer["frozen"]))
             print(thaws[-1], flush=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.hosts.scripted import PATIENCE, event, http, wait_for
+from tests.hosts.scripted import PATIENCE, ScriptedApi, event, http, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -280,6 +281,16 @@ class TestInit:
         assert value in posted.json["errorMessage"]
         assert 1 == runtime.ended()
 
+    def test_a_slow_init_is_told_before_its_limit(self, api, start):
+        """Where it hangs is in the log by the time the platform gives it up."""
+        source = "import time\ntime.sleep(1.5)\ndef handler(event, context): return 1"
+        limited = "from warmstate.hosts import runtime; runtime.Environment.init_limit = 1.0; runtime.main()"
+        runtime = start(source, command=[sys.executable, "-c", limited])
+
+        assert 1 == api.ask("1").json
+        assert 1 == runtime.output.count("Init took 1 of 1 s; what every thread does follows.")
+        assert 'app.py", line 2 in <module>' in runtime.output
+
     def test_no_runtime_api(self, start):
         """Outside of Lambda it says what to do and ends."""
         runtime = start("def handler(event, context): pass", AWS_LAMBDA_RUNTIME_API="")
@@ -301,6 +312,16 @@ class TestEnd:
         assert 0 == runtime.ended()
         assert "before_shutdown spindown False" in runtime.output
         assert time.monotonic() - begun < PATIENCE / 3
+
+    def test_an_end_beside_a_stream_that_cannot_be_flushed(self, api, start):
+        """Whatever stands in the place of stdout by then, the process ends as it should."""
+        source = TELL + "\nclass Broken:\n    def flush(self): raise RuntimeError\n    def write(self, text): return len(text)\nsys.stdout = Broken()\n"  # fmt: skip
+        runtime = start("import sys\n" + source, "app.Handler")
+        api.ask("1")
+        api.wait_until_idle()
+        runtime.signal(signal.SIGTERM)
+
+        assert 0 == runtime.ended()
 
     def test_sigterm_before_the_first_event(self, api, start):
         """An environment that never served anything ends in order too."""
@@ -667,6 +688,72 @@ def test_the_extension_is_registered_before_the_first_next(api, start):
     paths = [path.rpartition("/")[2] + path.split("/")[2][:1] for _, _, path in api.calls]
 
     assert paths.index("registere") < paths.index("nextr")
+
+
+def test_the_poll_of_the_extension_is_asked_again(api, start):
+    """Its connection ended, for whatever reason: without the poll the platform would wait for it."""
+    polls = []
+
+    def get(connection, path):
+        if "/extension/" not in path:
+            return ScriptedApi._get(api, connection, path)
+        polls.append(path)
+        return ScriptedApi._get(api, connection, path) if len(polls) > 1 else False
+
+    api._get = get
+    start("def handler(event, context): return 1")
+    api.ask("1")
+    wait_for(lambda: len(polls) == 2)
+
+    assert 1 == api.ask("2").json
+
+
+def test_a_platform_that_is_gone(api, start):
+    """Nobody listens any more: it is tried for a moment, then one line says why the process ends."""
+    runtime = start("def handler(event, context): return 1")
+    api.ask("1")
+    api.wait_until_idle()
+    api.__exit__()
+    api.events.put(lambda _: False)
+
+    assert 1 == runtime.ended()
+    assert 1 == runtime.output.count("Tried 5 times; this process ends.")
+
+
+FORKS = """
+import os
+from warmstate import StatefulHandler
+
+class Handler(StatefulHandler):
+    def on_init(self, init): self.fork("on_init")
+    def handle(self, event, context):
+        self.where = event
+        self.fork("handle")
+        return os.getpid()
+    def after_response(self, context): self.fork("after_response")
+    def fork(self, here):
+        if here == getattr(self, "where", os.environ["FORKS"]):
+            os.fork()
+"""
+
+
+@pytest.mark.parametrize("hook", ["on_init", "handle", "after_response"])
+def test_a_child_that_comes_back_from_a_hook_ends(api, start, hook):
+    """It must ask for no event and answer none: those are its parent's."""
+    runtime = start(FORKS, "app.Handler", FORKS=hook)
+    for number in range(3):
+        answer = api.ask(f"id-{number}", hook)
+        assert ("response", runtime.pid) == (answer.kind, answer.json)
+    wait_for(lambda: zombies(runtime.pid))
+
+    assert api.posted.empty()
+    assert 3 == sum(1 for _, method, _ in api.calls if method == "POST") - 1  # the first registers the extension
+
+
+def zombies(pid):
+    """Whether all children of the process have ended, and nobody looked at how."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return all("Z" == Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children)
 
 
 def test_two_events_at_once_are_served_one_after_another(api, start):

@@ -211,7 +211,7 @@ class ManagedHost:
                 self._poll(slot)
             except BaseException as error:  # noqa: BLE001 - one failing thread must not take its capacity with it
                 slot.deadline = 0.0
-                self._log_error(f"A polling thread failed and begins anew: {type(error).__name__}: {error}")
+                self._log_error(f"A polling thread failed and begins anew: {describe(error)}")
                 sleep(pause)
                 pause = min(pause * 2.0, 5.0)
         self._slots.discard(slot)
@@ -224,6 +224,8 @@ class ManagedHost:
         trace, profile = gettrace(), getprofile()
         try:
             while not slot.replaced and not self._ending:
+                if getpid() != self._pid:
+                    _exit(70)  # a child that a hook or a stream forked
                 try:
                     reply = transport.get(_NEXT)
                     problem = "" if reply.status == 200 else f"{reply.status} to next: {reply.body[:200]!r}"

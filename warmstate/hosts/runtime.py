@@ -29,7 +29,7 @@ from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
 from warmstate.hosts.transport import NativeTransport, transport_for
 from warmstate.hosts.turns import Turns
-from warmstate.hosts.watcher import Terminated, Watcher, outlive, take_short_turns
+from warmstate.hosts.watcher import Terminated, Watcher, outlive, take_short_turns, write_stacks
 from warmstate.instance import Instance
 from warmstate.lifecycle.clock import clock_for
 from warmstate.lifecycle.environment import Environment
@@ -53,12 +53,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main", "run"]
 
-_ON_DEMAND_INIT = 10.0
-_LONG_INIT = 130.0
-"""Seconds that init may take: on demand, and prepared ahead (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html)."""
+_LATE = 0.8  # of what init may take: then a slow one is told
 _TRIES = 5
-_BACK_OFF = 0.1
-"""`next` is tried this often when it fails, 0.1 s, 0.2 s, 0.4 s ... apart; then the process ends and the platform starts another."""
+_BACK_OFF = 0.1  # `next` is tried this often, 0.1 s, 0.2 s, 0.4 s ... apart; then the process ends
 _WITHOUT_HEARTBEAT = 1.0
 _NEXT = next_request()
 
@@ -128,6 +125,8 @@ class _Process:
             take_over=self._take_over,
             on_sigterm=lambda: self._claim.say("term"),
         )
+        self._init_limit = limit = environment.init_limit
+        self._watcher.begin(self._started + limit * _LATE + environment.dump_stacks)
         # On Managed Instances the main thread is free to watch by itself.
         self._watcher.start(thread=not environment.is_managed_instance)
         self._extension = SilentExtension(self._transport.separate())
@@ -146,18 +145,14 @@ class _Process:
             clock=self._clock,
             notices=self._notices,
         )
-        prepared_ahead = environment.initialization_type != "on-demand"
-        predecessor = self._claim.predecessor
+        claim = self._claim
+        predecessor = claim.predecessor
         self._instance.init(
-            Init(
-                self._claim.start,
-                self._claim.generation,
-                self._claim.reset_reason,
-                (_LONG_INIT if prepared_ahead else _ON_DEMAND_INIT) - (monotonic() - self._started),
-                self._claim.fence,
-            ),
+            Init(claim.start, claim.generation, claim.reset_reason, limit - (monotonic() - self._started), claim.fence),
             interrupted=predecessor.request_id if predecessor is not None and predecessor.phase == "invoke" else None,
         )
+        self._watcher.end()
+        self._init_limit = 0.0
         if environment.initialization_type == "snap-start":
             from warmstate.hosts.snapstart import pass_through_snapshot
 
@@ -174,6 +169,8 @@ class _Process:
         gc.freeze()
 
     def _fail_init(self, error: BaseException, runtime_api: str) -> NoReturn:
+        if getpid() != self._pid:
+            _exit(70)
         failure = failure_from(error)
         self._log.failure(failure)
         try:
@@ -186,6 +183,8 @@ class _Process:
     # ---- the loop
 
     def _loop(self) -> NoReturn:
+        if getpid() != self._pid:
+            _exit(70)  # as below: a child of on_init
         delivery = self._deliver(self._transport)
         outlive(lambda: self._serve(delivery), lambda error: self._broke(delivery, error))
 
@@ -236,6 +235,8 @@ class _Process:
             delivery.send(invocation, answer)
             # While the platform reads the answer there is time to tidy up, unless a hook must know what it says.
             instance.finish(answer, accepted=delivery.accepted() if heeds else True)
+            if heeds and getpid() != self._pid:  # a stream looks at each chunk
+                _exit(70)
             watcher.end()
             guards.check(doubtful=failed or thaw is not None)
             if not watcher.is_installed():
@@ -319,10 +320,10 @@ class _Process:
     def _ask(self) -> tuple[Reply, Thaw | None]:
         """The next event, and the freeze that ended just before it."""
         watcher = self._watcher
-        detector, clock = self._detector, self._clock
+        detector, clock, turns = self._detector, self._clock, self._turns
         failures = 0
         while True:
-            self._turns.mark()
+            turns.held_from(turns.count())
             detector.enter(clock.wall(), clock.monotonic())
             try:
                 watcher.waiting = True
@@ -349,21 +350,22 @@ class _Process:
             sleep(_BACK_OFF * 2.0 ** (failures - 1))
 
     def _beat(self) -> None:
+        counted = self._turns.count()
         self._detector.beat(self._clock.wall(), self._clock.monotonic())
-        self._turns.mark()
+        self._turns.held_from(counted)
         self._extension.keep_asking()
         self._guards.check_idle()
 
     # ---- the end
 
     def _near_deadline(self) -> None:
-        fd = self._log.plain_fd
-        if fd is not None:
-            import faulthandler
-
+        if limit := self._init_limit:
+            self._notices.warning(f"Init took {limit * _LATE:.0f} of {limit:.0f} s; what every thread does follows.")
+        else:
             self._notices.warning("The deadline is near; what every thread does now follows.")
-            faulthandler.dump_traceback(fd, all_threads=True)
-        self._instance.before_timeout()
+        write_stacks(self._log.plain_fd)
+        if not limit:
+            self._instance.before_timeout()
 
     def _shut_down(self, reason: ShutdownReason) -> NoReturn:
         """The last steps, on the main thread after SIGTERM."""
@@ -391,7 +393,7 @@ class _Process:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (AttributeError, ValueError, OSError):
-                pass  # closed, or replaced by the user's own
+            except BaseException:  # noqa: BLE001 - closed, or replaced by the user's own, which may raise anything
+                pass
         # Threads of the user must not hold up the end, and the platform counts nothing that runs after it.
         _exit(code)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import _socket
 import select
+from os import _exit, getpid
 
 from warmstate.errors import TransportError
-from warmstate.hosts.connection import connect_to, parse_address, receive_head, send_all, send_both, timeval
+from warmstate.hosts.connection import connect_to, cookie_of, parse_address, receive_head, send_all, send_both, timeval
 from warmstate.hosts.descriptors import Reserve, end_own, is_for_want_of_one, leads_to
 from warmstate.hosts.http11 import (
     CHUNKED,
@@ -61,6 +62,7 @@ class NativeTransport:
         "_beat",
         "_broken",
         "_buffer",
+        "_cookie",
         "_headers",
         "_heads",
         "_heads_read",
@@ -71,6 +73,7 @@ class NativeTransport:
         "_large",
         "_lines",
         "_owed",
+        "_pid",
         "_poll",
         "_port",
         "_prefix",
@@ -84,12 +87,14 @@ class NativeTransport:
 
     def __init__(self, runtime_api: str, *, beat: float = BEAT, reserve: Reserve | None = None) -> None:
         self._runtime_api = runtime_api
+        self._pid = getpid()
         self._reserve = Reserve() if reserve is None else reserve
         self._seconds = beat
         self._host, self._port, self._prefix = parse_address(runtime_api)
         self._beat = timeval(beat)
         self._socket: _socket.socket | None = None
         self._identity: tuple[int, int] | None = None
+        self._cookie: bytes | None = None
         self._owed = False  # a reply to what was submitted
         self._broken: OSError | None = None  # why it could not be submitted whole
         self._buffer = b""
@@ -200,9 +205,13 @@ class NativeTransport:
         """
         Send more of a body whose head went out with `send_unread`.
 
+        A child that the handler forked between two pieces ends here, before it says anything.
+
         Raises:
             TransportError: the connection broke.
         """
+        if getpid() != self._pid:
+            _exit(70)
         try:
             self._put(self._connected(), data, most=_FOR_EVER)  # a slow client slows a stream
         except OSError as error:
@@ -279,6 +288,7 @@ class NativeTransport:
                     connection = connect_to(self._host, self._port, self._beat)
             self._identity = leads_to(connection.fileno())  # first: without it nobody could close what follows
             self._socket = connection
+            self._cookie = cookie_of(connection)
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
         return self._socket
@@ -288,7 +298,8 @@ class NativeTransport:
         if connection is None:
             return self._connected()
         try:
-            silent = not self._poll.poll(0)
+            # Where a handler closed every descriptor and opened others, an answer must not go to a stranger.
+            silent = cookie_of(connection) == self._cookie and not self._poll.poll(0)
         except OSError:  # a handler allowed this process no descriptors at all
             silent = not self.is_closed()
         if silent and not self._buffer:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:
     import _signal  # what `signal` is made of, without the enums
 
-__all__ = ["Terminated", "Watcher", "outlive", "take_short_turns"]
+__all__ = ["Terminated", "Watcher", "outlive", "take_short_turns", "write_stacks"]
 
 _TICK = 0.25
 """Seconds between looks at the deadline; a deadline nearer than this when an invocation begins is not dumped in time."""
@@ -77,6 +77,14 @@ def outlive(steps: Callable[[], NoReturn], broke: Callable[[BaseException], obje
                 broke(error)
         except BaseException:  # noqa: BLE001
             pass
+
+
+def write_stacks(fd: int | None) -> None:
+    """What every thread does now."""
+    if fd is not None:
+        import faulthandler
+
+        faulthandler.dump_traceback(fd, all_threads=True)
 
 
 class Watcher:

@@ -174,6 +174,15 @@ class Environment:
         return self.max_concurrency is not None
 
     @property
+    def init_limit(self) -> float:
+        """
+        Seconds that init may take: ten on demand, longer where it is prepared ahead.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+        """
+        return 10.0 if self.initialization_type == "on-demand" else 130.0
+
+    @property
     def escapes_text(self) -> bool:
         r"""
         Whether answers carry non-ASCII text as `\u` escapes, as the stock client does outside managed Python >= 3.12.

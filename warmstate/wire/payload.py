@@ -103,11 +103,24 @@ def decode_event(body: bytes, content_type: str = JSON) -> object:
         raise EventDecodeError(f"Unable to unmarshal input: {what}") from None
     except RecursionError:
         raise EventDecodeError("Unable to unmarshal input: the event is nested too deeply") from None
+    except SystemError:  # up to Python 3.11, where it cannot raise json's error because nobody imported json
+        raise EventDecodeError(f"Unable to unmarshal input: {_what_is_wrong(text, start)}") from None
     except ValueError as error:  # JSONDecodeError, NaN, an integer of too many digits
         raise EventDecodeError(f"Unable to unmarshal input: {error}") from None
     if end != len(text) and text[end:].strip(_SPACE):
         raise EventDecodeError(f"Unable to unmarshal input: extra data after the value, at character {end}")
     return value
+
+
+def _what_is_wrong(text: str, start: int) -> str:
+    try:
+        __import__("json.decoder")  # what the scanner looks for
+        _scan(text, start)
+    except ValueError as error:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a handler may have damaged what importing needs
+        pass
+    return "it is not JSON"
 
 
 def _is_json(content_type: str) -> bool:
