@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os import _exit, getpid
+
 from warmstate.errors import TransportError
 from warmstate.wire.failure import failure_from
 from warmstate.wire.streaming import LAST_CHUNK, chunk_head, error_trailers, streamed_request
@@ -21,9 +23,10 @@ class Stream:
     A streamed answer on its way: `send` chunks, then `finish` with the body's end, once; `close` gives up.
 
     A send blocks while the platform does not read, which is how its slowness reaches the handler.
+    A child that the handler forked between two chunks ends here, before it says anything.
     """
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_pid", "_transport")
 
     def __init__(self, transport: NativeTransport, request: Request) -> None:
         """
@@ -32,6 +35,7 @@ class Stream:
         Raises:
             TransportError: the connection cannot be made.
         """
+        self._pid = getpid()
         self._transport = transport
         transport.send_unread(request)
 
@@ -42,6 +46,8 @@ class Stream:
         Raises:
             TransportError: the platform no longer takes them.
         """
+        if getpid() != self._pid:
+            _exit(70)
         self._transport.send(data)
 
     def finish(self, end: bytes) -> Reply:
@@ -52,7 +58,7 @@ class Stream:
             TransportError: the platform no longer takes it, or gave no answer.
         """
         try:
-            self._transport.send(end)
+            self.send(end)
             return self._transport.read_reply()
         finally:
             self.close()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import _socket
 import select
-from os import _exit, getpid
 
 from warmstate.errors import TransportError
 from warmstate.hosts.connection import connect_to, cookie_of, parse_address, receive_head, send_all, send_both, timeval
@@ -73,7 +72,6 @@ class NativeTransport:
         "_large",
         "_lines",
         "_owed",
-        "_pid",
         "_poll",
         "_port",
         "_prefix",
@@ -87,7 +85,6 @@ class NativeTransport:
 
     def __init__(self, runtime_api: str, *, beat: float = BEAT, reserve: Reserve | None = None) -> None:
         self._runtime_api = runtime_api
-        self._pid = getpid()
         self._reserve = Reserve() if reserve is None else reserve
         self._seconds = beat
         self._host, self._port, self._prefix = parse_address(runtime_api)
@@ -205,13 +202,9 @@ class NativeTransport:
         """
         Send more of a body whose head went out with `send_unread`.
 
-        A child that the handler forked between two pieces ends here, before it says anything.
-
         Raises:
             TransportError: the connection broke.
         """
-        if getpid() != self._pid:
-            _exit(70)
         try:
             self._put(self._connected(), data, most=_FOR_EVER)  # a slow client slows a stream
         except OSError as error:
