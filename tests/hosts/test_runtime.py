@@ -325,7 +325,7 @@ class TestEnd:
 
     def test_sigterm_before_the_first_event(self, api, start):
         """An environment that never served anything ends in order too."""
-        runtime = start(TELL, "app.Handler")
+        runtime = start(TELL, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET="9")
         api.wait_until_idle()
         runtime.signal(signal.SIGTERM)
 
@@ -334,7 +334,7 @@ class TestEnd:
 
     def test_sigterm_while_frozen(self, api, start):
         """It is delivered at the thaw, before an event is served."""
-        runtime = start(TELL, "app.Handler")
+        runtime = start(TELL, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET="9")
         api.ask("1")
         api.wait_until_idle()
         runtime.signal(signal.SIGSTOP)
