@@ -27,6 +27,7 @@ from warmstate.hosts.loader import load_handler
 from warmstate.hosts.logging_watch import follow_logging
 from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
+from warmstate.hosts.signals import contain_handlers
 from warmstate.hosts.transport import NativeTransport, transport_for
 from warmstate.hosts.turns import Turns
 from warmstate.hosts.watcher import Terminated, Watcher, outlive, take_short_turns, write_stacks
@@ -129,6 +130,7 @@ class _Process:
         self._watcher.begin(self._started + limit * _LATE + environment.dump_stacks)
         # On Managed Instances the main thread is free to watch by itself.
         self._watcher.start(thread=not environment.is_managed_instance)
+        contain_handlers(self._notices)
         self._extension = SilentExtension(self._transport.separate())
         if environment.extension:
             self._extension.register()

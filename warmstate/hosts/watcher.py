@@ -41,6 +41,7 @@ _SHORT_TURN = 0.0003
 """Seconds a thread may keep the interpreter while others wait: of sixteen that compute, each with Python's 5 ms, SIGTERM would get
 its turn when a quarter of the budget is over. Shorter ones cost more than they bring: all that wait wake at each."""
 
+_set_handler = _signal.signal  # before `signals` puts another in its place
 _OTHER_SIGNALS = _signal.valid_signals() - {_signal.SIGTERM}
 
 
@@ -157,7 +158,7 @@ class Watcher:
         """Put the SIGTERM handler and the wake-up descriptor in place, again where user code replaced or closed them."""
         if self._lost:
             self._open_pipe()
-        _signal.signal(_signal.SIGTERM, self._arrived)
+        _set_handler(_signal.SIGTERM, self._arrived)
         _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def is_installed(self) -> bool:
