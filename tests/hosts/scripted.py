@@ -68,6 +68,7 @@ class ScriptedApi:
         self.waiting = 0
         self.registered = threading.Event()
         self.on_chunk = None
+        self.before_body = None
         self.on_head = None
         self._lock = threading.Lock()
         self._closed = False
@@ -133,6 +134,8 @@ class ScriptedApi:
             return self._get(connection, path)
         if self.on_head is not None:
             self.on_head()
+        if self.before_body is not None and "/invocation/" in path:
+            return self.before_body(connection)
         body, trailers = self._body(lines, headers)
         if path.endswith("/extension/register"):
             connection.sendall(http(200, b"{}", Lambda_Extension_Identifier="id"))

@@ -216,7 +216,7 @@ def test_signal_handlers_that_raise_on_the_watching_thread(api, start):
     api.wait_until_idle(4)
     for number in range(4):
         assert "response" == api.ask(f"bang-{number}", {"bang": 20}).kind
-    wait_for(lambda: "raised in the runtime: bang" in runtime.output)
+    wait_for(lambda: "nobody can catch it: bang" in runtime.output)
     runtime.signal(signal.SIGTERM)
 
     assert 0 == runtime.ended()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
+import threading
 
 import pytest
+
+from tests.hosts.scripted import PATIENCE
 
 pytestmark = pytest.mark.process
 
@@ -62,3 +66,120 @@ def test_nothing_lets_go_of_the_interpreter_before_the_hook(api, start, slots):
     called = set(runtime.output.partition("called: ")[2].split())
     assert "monotonic" in called
     assert not called & LET_GO
+
+
+STEPS = """
+import os, signal
+from warmstate import State, StatefulHandler, Tail, state, tail
+from warmstate.hosts.delivery import Delivery
+from warmstate.instance.warm_parts import WarmParts
+
+STEP, TIMES = os.environ["STEP"], int(os.environ["TIMES"])
+armed = False
+
+def reached(step):
+    global armed
+    if armed and step == STEP:
+        armed = False
+        for _ in range(TIMES):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+def tell(cls, name):
+    original = getattr(cls, name)
+    def wrapper(self, *arguments):
+        reached(name)
+        return original(self, *arguments)
+    setattr(cls, name, wrapper)
+
+for cls, name in ((Delivery, "event"), (WarmParts, "commit"), (Delivery, "send"), (WarmParts, "settle")):
+    tell(cls, name)
+
+class Handler(StatefulHandler):
+    seen: State[int] = state(default=0, survives="reset")
+    items: Tail[int] = tail(max_items=1)
+
+    @items.flush
+    def write(self, batch):
+        reached("flush")
+
+    ASYNC def handle(self, event, context):
+        reached("handle")
+        self.seen += 1
+        self.items.append(self.seen)
+        global armed
+        armed = armed or event.get("arm", False)
+        return self.seen
+
+    def after_response(self, context):
+        reached("after_response")
+
+    def before_shutdown(self, shutdown):
+        print("before_shutdown", shutdown.reason, shutdown.interrupted, self.seen, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("transport", "kind", "times"), [("native", "", 1), ("native", "async ", 3), ("requests", "", 3)]
+)
+@pytest.mark.parametrize("step", ["event", "handle", "flush", "commit", "send", "after_response", "settle"])
+def test_sigterm_at_each_step(api, start, step, transport, kind, times):
+    """Wherever it comes, once or repeated: the invocation is finished and committed, then the last steps run, once."""
+    runtime = start(
+        STEPS.replace("ASYNC ", kind),
+        "app.Handler",
+        STEP=step,
+        TIMES=str(times),
+        WARMSTATE_TRANSPORT=transport,
+        WARMSTATE_SHUTDOWN_BUDGET="30",
+    )
+    steps_of_the_first = {"event", "handle"}  # of the next invocation, where it is this one that arms
+    assert 1 == api.ask("1", {"arm": True}).json
+    if step in steps_of_the_first:
+        assert 2 == api.ask("2").json
+    seen = 2 if step in steps_of_the_first else 1
+
+    assert 0 == runtime.ended()
+    assert 1 == runtime.output.count("before_shutdown")
+    assert f"before_shutdown spindown False {seen}\n" in runtime.output
+    assert api.posted.empty()
+
+
+@pytest.mark.parametrize("transport", ["native", "requests"])
+@pytest.mark.parametrize("body", [10, 6_000_000])
+def test_sigterm_while_the_platform_takes_no_answer(api, start, transport, body):
+    """A post that stalls, while it is sent or while its reply is due, is given up: the last steps run in time and in order."""
+    stalled = threading.Event()
+    over = threading.Event()
+
+    def stall(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.set()
+        over.wait(PATIENCE)
+        return False
+
+    runtime = start(STALLED, "app.Handler", WARMSTATE_TRANSPORT=transport, WARMSTATE_SHUTDOWN_BUDGET="9")
+    if body > 10:
+        api.before_body = stall
+    else:
+        api.replies.put(stall)
+    api.send("1", body)
+    assert stalled.wait(PATIENCE)
+    runtime.signal(signal.SIGTERM)
+    try:
+        assert 0 == runtime.ended()
+    finally:
+        over.set()
+    assert "before_shutdown spindown False" in runtime.output
+    assert "The answer may be lost" in runtime.output
+
+
+STALLED = """
+from warmstate import StatefulHandler
+
+class Handler(StatefulHandler):
+    def handle(self, event, context):
+        return "x" * event
+
+    def before_shutdown(self, shutdown):
+        print("before_shutdown", shutdown.reason, shutdown.interrupted, flush=True)
+"""

@@ -40,6 +40,7 @@ else:
 
 __all__ = ["Guards"]
 
+_get_handler = _signal.getsignal  # before `signals` puts another in its place
 _PLATFORM = ("AWS_", "LAMBDA_", "_HANDLER", "_AWS_", "WARMSTATE_", "PATH", "HOME", "LANG", "TZ", "LD_LIBRARY_PATH")
 _CHILDREN = os.P_ALL
 _LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT  # leaves the child for whoever started it
@@ -351,7 +352,7 @@ class Guards:
 
 
 def _handlers() -> list[Any]:
-    return [_signal.getsignal(number) if number else None for number in range(_signal.NSIG)]
+    return [_get_handler(number) if number else None for number in range(_signal.NSIG)]
 
 
 def _locale_now() -> str:

@@ -73,6 +73,12 @@ class _Contained:
         self.handler = handler
         self.notices = notices
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Contained and self.handler == other.handler
+
+    def __hash__(self) -> int:
+        return hash(self.handler)
+
     def __call__(self, number: int, frame: FrameType | None) -> None:
         try:
             self.handler(number, frame)

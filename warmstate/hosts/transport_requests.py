@@ -22,9 +22,8 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.util import Retry
 
 from warmstate.errors import TransportError
-from warmstate.hosts.connection import timeval
 from warmstate.hosts.descriptors import Reserve, is_for_want_of_one, leads_to
-from warmstate.hosts.http11 import MOST_STALL, Reply, body_length
+from warmstate.hosts.http11 import MOST_STALL, Reply, body_length, one_more_beat
 from warmstate.hosts.transport import NativeTransport
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
@@ -164,30 +163,39 @@ class RequestsTransport(NativeTransport):
         session.headers.clear()
         session.headers["Accept-Encoding"] = "identity"
         session.headers["User-Agent"] = "warmstate/0.1 requests"
-        session.mount("http://", _Adapter(self._wait, self._reserve))
+        session.mount("http://", _Adapter(self._wait, self._send_all, self._reserve))
         return session
 
     def _wait(self, connection: HTTPConnection) -> None:
         if connection is not self._connection and connection.sock is not None:
             self._connection = connection
             self._identity = leads_to(connection.sock.fileno())
-        if self._patient and connection.sock is not None:
+        if connection.sock is not None:
             self._wait_in_slices(connection.sock)
+
+    def _send_all(self, connection: _socket.socket, data: bytes) -> None:
+        """As the native transport, which gives a peer that reads nothing up when nobody waits for the answer any more."""
+        connection.settimeout(None)
+        connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, self._beat)
+        self._put(connection, data)
 
     def _wait_in_slices(self, waiting: _socket.socket) -> None:
         """
-        Until there is something to read, calling `on_beat` in between.
+        Until there is something to read, calling `on_beat` in between, or for a post until time is up.
 
         Waits in a receive with SO_RCVTIMEO, as the native transport does: after a freeze the kernel starts that anew, which
         the measure of the freeze counts on. A poll would end at once.
         """
         waiting.settimeout(None)  # the socket's own limit comes after this wait, from urllib3
         waiting.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, self._beat)
+        stalled = 0.0
         while True:
             try:
                 waiting.recv(1, _socket.MSG_PEEK)
             except BlockingIOError:
-                if self._waiting is not None:
+                if not self._patient:
+                    stalled = one_more_beat(stalled, self._seconds, self.is_over)
+                elif self._waiting is not None:
                     self._waiting()
             else:
                 return
@@ -198,16 +206,22 @@ class _ClosedBeforeReply(Exception):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes connections that call `wait` before they read an answer."""
+    """Makes connections that call `wait` before they read an answer, and send with `put`."""
 
-    def __init__(self, wait: Callable[[HTTPConnection], None], reserve: Reserve) -> None:
+    def __init__(
+        self,
+        wait: Callable[[HTTPConnection], None],
+        put: Callable[[_socket.socket, bytes], None],
+        reserve: Reserve,
+    ) -> None:
         self._wait = wait
+        self._put = put
         self._reserve = reserve
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=Retry(0, redirect=False, read=False))
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
-        wait, reserve = self._wait, self._reserve
+        wait, put, reserve = self._wait, self._put, self._reserve
 
         class Connection(HTTPConnection):
             def connect(self) -> None:
@@ -218,8 +232,13 @@ class _Adapter(HTTPAdapter):
                         raise
                     with reserve:
                         super().connect()
+
+            def send(self, data: Any) -> None:  # bytes: nothing else is posted
                 # Its timeouts are for connecting and for reading: without this a peer that stops reading stops us.
-                self.sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, timeval(MOST_STALL / 2))
+                if self.sock is None:
+                    self.connect()
+                connected: Any = self.sock
+                put(connected, data)
 
             def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 itself has it
                 wait(self)

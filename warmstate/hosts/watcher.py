@@ -41,7 +41,7 @@ _SHORT_TURN = 0.0003
 """Seconds a thread may keep the interpreter while others wait: of sixteen that compute, each with Python's 5 ms, SIGTERM would get
 its turn when a quarter of the budget is over. Shorter ones cost more than they bring: all that wait wake at each."""
 
-_set_handler = _signal.signal  # before `signals` puts another in its place
+_set_handler, _get_handler = _signal.signal, _signal.getsignal  # before `signals` puts others in their place
 _OTHER_SIGNALS = _signal.valid_signals() - {_signal.SIGTERM}
 
 
@@ -163,7 +163,7 @@ class Watcher:
 
     def is_installed(self) -> bool:
         """Whether SIGTERM still comes here."""
-        return not self._lost and _signal.getsignal(_signal.SIGTERM) == self._arrived
+        return not self._lost and _get_handler(_signal.SIGTERM) == self._arrived
 
     def holds_wakeup(self) -> bool:
         """Whether the wake-up descriptor is ours; where other code took or closed it, `install` it. On the main thread."""
