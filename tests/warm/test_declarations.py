@@ -1,7 +1,9 @@
 """What a class may declare, and what the message says where it may not."""
 
+import dataclasses
 import sys
 
+import attrs
 import pytest
 
 from warmstate.errors import DeclarationError
@@ -47,6 +49,11 @@ WRONG = {
     "t: Tail[int] = tail(max_bytes='many')\n@t.flush\ndef w(self, b): ...": r"no amount of bytes",
     "t: Tail[int] = tail(max_age=-1)\n@t.flush\ndef w(self, b): ...": r"max_age=-1",
     "t: Tail[int] = tail(max_items=2, survives='shutdown')\n@t.flush\ndef w(self, b): ...": r"durable backend",
+    "t: Tail[int] = tail(max_items=2)\n@t.flush\ndef w(self, b): ...\n@t.flush\ndef v(self, b): ...": r"flush method already, w",
+    "n: State[list] = state(default=list)": r"write state\(factory=list\)",
+    "n: State[int] = state(default=0, sizeof=8)": r"sizeof= must be a function",
+    "def on_thaw(self, thaw): yield": r"Shop.on_thaw has a yield.*only handle may be a generator",
+    "async def on_init(self, init): yield": r"Shop.on_init has a yield",
     "store_budget = '150%'": r"Shop.store_budget: '150%' is no share: write a number above 0.0",
     "store_budget = float('nan')": r"nan is no share",
     "store_budget = 1.5": r"1.5 is no share",
@@ -67,6 +74,25 @@ def test_what_cannot_work_says_what_to_write(body, future):
         pytest.skip("annotations are not evaluated when a class is created")
     with pytest.raises(DeclarationError, match=WRONG[body]):
         define(body, future=future)
+
+
+@pytest.mark.parametrize("decorated", [dataclasses.dataclass, attrs.define(slots=False), attrs.define])
+def test_a_handler_is_no_record(decorated, warm):
+    """A decorator that makes declarations fields of its own is refused, at the class where it can be, else in init."""
+
+    class Shop(StatefulHandler):
+        n: State[int] = state(default=0)
+
+        def handle(self, event, context):
+            return self.n
+
+    try:
+        told = warm(decorated(Shop)).invoke().json()["errorMessage"]
+    except DeclarationError as error:
+        told = str(error)
+
+    assert "Shop.n became a field of" in told
+    assert "take the decorator off" in told
 
 
 def test_annotations_are_never_evaluated():

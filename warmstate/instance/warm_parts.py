@@ -118,6 +118,7 @@ class WarmParts:
             return None
         from warmstate.warm.commits.unit import Ledger
 
+        declarations.refuse_fields()
         commits = declarations.commits
         self._ledger = ledger = Ledger(
             handler,

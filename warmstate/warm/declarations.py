@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Declarations", "collect"]
 
 _TIERS = ("freeze", "reset")
+_HOOKS = ("on_init", "on_thaw", "after_response", "before_shutdown", "before_timeout")
+_YIELDS = 0x20 | 0x200
+"""CO_GENERATOR and CO_ASYNC_GENERATOR of the `inspect` module."""
+_MADE_EMPTY = (list, dict, set, bytearray)
 
 
 class Declarations:
@@ -52,6 +56,20 @@ class Declarations:
         """Whether anything outlives the process's memory."""
         return any(slot.commits for slot in self.slots.values()) or any(tail.commits for tail in self.tails.values())
 
+    def refuse_fields(self, *others: str) -> None:
+        """
+        Look at what a decorator made of the class, which happens after it was created, and of `others` that it took away.
+
+        Raises:
+            DeclarationError: Declarations became fields of a dataclass or an attrs class, whose `__init__` would overwrite them.
+        """
+        fields = _fields_of(self.handler_class).intersection({*self.owners, *others})
+        if fields:
+            raise DeclarationError(
+                f"{self.handler_class.__qualname__}.{min(fields)} became a field of a dataclass or an attrs class: a handler is a plain "
+                "class, so take the decorator off, and set plain attributes in __init__"
+            )
+
 
 def collect(handler_class: type) -> Declarations:
     """
@@ -61,6 +79,7 @@ def collect(handler_class: type) -> Declarations:
         DeclarationError: One of them cannot work as declared.
     """
     declared = Declarations(handler_class)
+    _refuse_generators(handler_class)
     for owner in reversed(handler_class.__mro__):
         around: dict[str, object] | None = None
         for name, value in owner.__dict__.items():
@@ -90,6 +109,21 @@ def collect(handler_class: type) -> Declarations:
 
         refuse_circles(handler_class, declared.resources)
     return declared
+
+
+def _refuse_generators(handler_class: type) -> None:
+    for name in _HOOKS:
+        code = getattr(handler_class.__dict__.get(name), "__code__", None)
+        if code is not None and code.co_flags & _YIELDS:
+            raise DeclarationError(
+                f"{handler_class.__qualname__}.{name} has a yield, so calling it would run nothing of it: only handle may be a "
+                "generator; write a plain method, or async def without a yield"
+            )
+
+
+def _fields_of(handler_class: type) -> set[str]:
+    attributes: Any = getattr(handler_class, "__attrs_attrs__", ())
+    return {attribute.name for attribute in attributes}.union(getattr(handler_class, "__dataclass_fields__", ()))
 
 
 def _kind_of(value: object) -> str | None:
@@ -159,7 +193,16 @@ def _checked_slot(owner: type, name: str, slot: State[Any]) -> State[Any]:
         raise DeclarationError(f"{where} has default= and factory=: give one of them")
     if slot.factory is not MISSING and not callable(slot.factory):
         raise DeclarationError(
-            f"{where}: factory= must be callable: write factory={_type_word(slot)} or a function that makes the value"
+            f"{where}: factory= must be callable: write state(default={slot.factory!r}), or a function that makes the value"
+        )
+    if any(slot.default is kind for kind in _MADE_EMPTY):
+        name = slot.default.__name__
+        raise DeclarationError(
+            f"{where}: default={name} is the class itself and no {name}: write state(factory={name})"
+        )
+    if slot.sizeof is not None and not callable(slot.sizeof):
+        raise DeclarationError(
+            f"{where}: sizeof= must be a function that takes a value and returns its bytes: write sizeof=len"
         )
     if slot.default is not MISSING and type(slot.default).__hash__ is None:
         raise DeclarationError(
@@ -273,6 +316,7 @@ def _refuse_bare_annotations(declared: Declarations, owner: type) -> None:
         )
         head = text.strip("'\" ").partition("[")[0].rpartition(".")[2]
         if head in {"State", "Tail"} and not text.startswith("ClassVar"):
+            declared.refuse_fields(name)
             call = "state(default=...)" if head == "State" else "tail(max_items=25)"
             raise DeclarationError(
                 f"{owner.__qualname__}.{name} is annotated and not declared: write {name}: {head}[...] = {call}"

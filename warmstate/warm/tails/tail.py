@@ -7,6 +7,7 @@ The declaration is here; the buffer that a running handler has under the name is
 from __future__ import annotations
 
 from warmstate._typing import Generic, TypeVar, overload
+from warmstate.errors import DeclarationError
 from warmstate.warm.slot import ledger_of
 from warmstate.warm.tails.buffer import Buffer
 
@@ -96,6 +97,11 @@ class Tail(Generic[T]):
         If it raises, the batch stays and is tried again later.
         The method's name is registered, so a subclass may override it.
         """
+        if self.flush_method not in {"", method.__name__}:
+            raise DeclarationError(
+                f"{self.name or 'a tail'} has a flush method already, {self.flush_method}: keep one of the two, or override it by its name "
+                f"(def {self.flush_method}, without the decorator)"
+            )
         self.flush_method = method.__name__
         return method
 
