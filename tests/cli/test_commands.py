@@ -182,7 +182,7 @@ from warmstate import State, StatefulHandler, Tail, state, tail
 class Handler(StatefulHandler):
     count: State[int] = state(default=0, survives="reset")
     seen: State[int] = state(default=0)
-    photos: Tail[str] = tail(max_items=25, max_age=30)
+    photos: Tail[str] = tail(max_items=25, max_bytes="32 MB", max_age=30)
     @photos.flush
     def write(self, batch): ...
     def handle(self, event, context): ...
@@ -198,7 +198,7 @@ def test_doctor_says_what_can_be_lost(run, tmp_path):
     assert found == [
         "seen: lost with the process",
         "count: kept over a reset, lost with the instance",
-        "photos: a reset can lose 24 items or what 30s bring, whichever is least",
+        "photos: a reset can lose 24 items or 32.0 MB or what 30s bring, whichever is least",
     ]
 
 

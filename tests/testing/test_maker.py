@@ -35,6 +35,11 @@ class TestTheMark:
         with pytest.raises(AssertionError, match="there was no kill after invoke, freeze"):
             warm.timeline.assert_order("invoke", "freeze", "kill")
 
+    @pytest.mark.warm(target=lambda event, _context: event)
+    def test_a_target_alone_is_named(self, warm) -> None:
+        """What a mark is called with alone, a decorator would be applied to."""
+        assert "memory" not in warm.invoke({"a": 1}).json()
+
     @pytest.mark.warm(memory_mb=512)
     def test_the_nearest_mark_wins(self, warm) -> None:
         """An option of a test's own mark goes before that of its class; one of a call before both."""

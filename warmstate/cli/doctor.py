@@ -18,6 +18,7 @@ from warmstate.cli.output import duration, paint, print_json, size, uses_colour
 from warmstate.cli.problem import EXIT_OK, EXIT_PROBLEM_FOUND, Problem
 from warmstate.cli.settings import settle
 from warmstate.project import find_handlers
+from warmstate.warm.amounts import parse_bytes
 
 if TYPE_CHECKING:
     import argparse
@@ -139,13 +140,13 @@ def _handler(name: str) -> Iterator[Finding]:
         yield Finding("handler", "problem", f"'{name}' names no handler", "write module.Class, for example app.Handler")
         return
     code = (
-        "import importlib, json, sys, time; sys.path.insert(0, ''); begun = time.perf_counter(); "
+        "import importlib, json, os, sys, time; sys.path.insert(0, ''); begun = time.perf_counter(); "
         "found = getattr(importlib.import_module(sys.argv[1]), sys.argv[2]); "
         "ms = (time.perf_counter() - begun) * 1000; declared = getattr(found, '__warmstate__', None); "
         "slots = {name: slot.survives for name, slot in declared.slots.items()} if declared else {}; "
         "tails = {name: [tail.survives, tail.max_items, tail.max_bytes, tail.max_age] "
         "for name, tail in declared.tails.items()} if declared else {}; "
-        "print(json.dumps([ms, isinstance(found, type), slots, tails]))"
+        "print(json.dumps([ms, isinstance(found, type), slots, tails]), flush=True); os._exit(0)"
     )
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -181,7 +182,7 @@ def _state(
             yield Finding("state", "ok", f"{', '.join(names)}: {what}")
     for name, (survives, items, size_, age) in tails.items():
         bounds = [f"{items - 1} items"] if items is not None else []
-        bounds += [size(size_)] if size_ is not None else []
+        bounds += [size(parse_bytes(size_))] if size_ is not None else []
         bounds += [f"what {duration(age)} bring"] if age is not None else []
         when = "an instance that ends without a word" if survives == "reset" else "a reset"
         yield Finding("state", "ok", f"{name}: {when} can lose {' or '.join(bounds)}, whichever is least")

@@ -79,7 +79,7 @@ class Maker(Generic[P]):
         if len(found) != 1:
             raise ConfigurationError(
                 f"which handler? {self._root} has {', '.join(found) or 'none'}: write warm(Handler), or mark the test with "
-                "@pytest.mark.warm(Handler)"
+                "@pytest.mark.warm(target=Handler)"
             )
         module, _, name = found[0].replace(":", ".").replace("/", ".").rpartition(".")
         if self._root not in sys.path:

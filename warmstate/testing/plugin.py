@@ -33,7 +33,7 @@ def warm(request: pytest.FixtureRequest) -> Iterator[Maker[Platform]]:
 
         platform = warm(Counter, timeout=5)
 
-    The arguments are those of `warmstate.testing.Platform`; `@pytest.mark.warm(Counter, timeout=5)` sets them for a test, and
+    The arguments are those of `warmstate.testing.Platform`; `@pytest.mark.warm(target=Counter, timeout=5)` sets them for a test, and
     then, or where a project has one handler alone, the verbs are there without a call: `warm.invoke({})`.
     """
     from warmstate.testing.platform import Platform
@@ -70,8 +70,9 @@ def _maker(request: pytest.FixtureRequest, kind: Callable[..., Any]) -> Iterator
     from warmstate.testing.maker import Maker
 
     marks = list(request.node.iter_markers("warm"))  # the nearest first
-    targets = [target for mark in marks for target in mark.args[:1]]
+    targets = [target for mark in marks for target in (*mark.args[:1], mark.kwargs.get("target")) if target is not None]
     options = {name: value for mark in reversed(marks) for name, value in mark.kwargs.items()}
+    options.pop("target", None)
     maker = Maker(kind, targets[0] if targets else None, options, request.config.rootpath)
     request.node.stash.setdefault(_MADE, []).append(maker)
     yield maker
