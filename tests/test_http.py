@@ -310,3 +310,64 @@ def test_status_codes_are_the_callers(server):
     with warmstate.http.session() as session:
         assert session.get(f"http://127.0.0.1:{server.server_address[1]}/").status_code == 503
     assert len(server.seen) == 1
+
+
+def busy_at_first(server, times, *, status=503, half=False):
+    """Lets a server refuse, or break off in the answer to, so many requests."""
+
+    def behave(handler):
+        if len(server.seen) > times:
+            return False
+        handler.send_response(200 if half else status)
+        handler.send_header("Content-Length", "2")
+        handler.end_headers()
+        handler.wfile.write(b"o" if half else b"no")
+        handler.close_connection = half
+        return True
+
+    server.behave = behave
+    return f"http://127.0.0.1:{server.server_address[1]}/"
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("method", "headers", "how", "asked"), [
+    ("GET", {}, {"tries": 3}, 3),
+    ("PUT", {}, {"tries": 3}, 3),
+    ("PUT", {}, {}, 1),
+    ("POST", {}, {"tries": 3, "repeats_conditional": True}, 1),
+    ("PUT", {"If-Match": '"1"'}, {"tries": 3}, 1),
+    ("PUT", {"If-Match": '"1"'}, {"tries": 3, "repeats_conditional": True}, 3),
+])  # fmt: skip
+def test_a_busy_server_is_asked_again_where_that_is_wanted_and_safe(half, method, headers, how, asked, server):
+    """With `tries` an answer that says "not now", or breaks off, is no answer yet; POST and what is conditional must be allowed."""
+    url = busy_at_first(server, 2, half=half)
+    with warmstate.http.session(**how) as session:
+        if asked == 3:
+            assert session.request(method, url, headers=headers, data="body").text == "ok"
+        elif half:
+            with pytest.raises(requests.RequestException):
+                session.request(method, url, headers=headers, data="body")
+        else:
+            assert session.request(method, url, headers=headers, data="body").status_code == 503
+
+    assert [(method, "body")] * asked == server.seen
+
+
+@pytest.mark.parametrize(("status", "asked"), [(429, 2), (500, 2), (502, 2), (504, 2), (404, 1), (403, 1), (501, 1)])
+def test_only_busy_answers_are_asked_about_again(status, asked, server):
+    """Other failures would be the same the next time; the last answer is the caller's, whatever it is."""
+    url = busy_at_first(server, 9, status=status)
+    with warmstate.http.session(tries=2) as session:
+        answer = session.get(url)
+
+    assert (status, "no", asked) == (answer.status_code, answer.text, len(server.seen))
+
+
+def test_conditional_requests_survive_a_lost_answer_where_that_is_wanted(server):
+    """Whoever reads back after a conflict may have them sent again; without that they are sent once."""
+    server.behave = lambda handler: len(server.seen) == 1 and (setattr(handler, "close_connection", True) or True)
+    url = f"http://127.0.0.1:{server.server_address[1]}/"
+    with warmstate.http.session(repeats_conditional=True) as session:
+        assert session.put(url, data="x", headers={"If-None-Match": "*"}).text == "ok"
+
+    assert len(server.seen) == 2

@@ -11,14 +11,18 @@ was sent, when nobody can say any more whether it was carried out. So:
 3. Requests that may happen twice (GET, HEAD, OPTIONS, TRACE, unconditional PUT and DELETE) are sent once more when the connection
    broke before an answer.
 4. Nothing waits for ever: connecting takes at most 3 s, an answer 30 s, unless the call says otherwise.
+5. With `tries`, what may happen twice is also asked again when the server says that it is busy, or breaks off in its answer.
 """
 
 from __future__ import annotations
 
+import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.retry import Retry
 
@@ -39,6 +43,10 @@ UNREPEATABLE_MAX_IDLE = 1.0
 """Seconds that a connection may have idled for a request that must not happen twice."""
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 30.0
+BUSY = frozenset((429, 500, 502, 503, 504))
+"""Answers that say that another try may succeed."""
+LONGEST_PAUSE = 2.0
+"""Seconds between two tries, at most."""
 _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 _CONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since", "If-Modified-Since", "If-Range")
 
@@ -47,6 +55,8 @@ def session(
     *,
     max_idle: float = MAX_IDLE,
     timeout: tuple[float, float] = (CONNECT_TIMEOUT, READ_TIMEOUT),
+    tries: int = 1,
+    repeats_conditional: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Session:
     """
@@ -55,18 +65,22 @@ def session(
     Args:
         max_idle: Seconds after which an idle connection is closed instead of used.
         timeout: Seconds to connect, and to wait for an answer, for calls that give none of their own.
+        tries: How often a request that may happen twice is sent while the server answers 429, 500, 502, 503 or 504, or breaks off in
+            its answer. Before each further try is a pause of a random length, up to 0.2 s and then twice as long each time, up to 2 s.
+            The last answer is the caller's.
+        repeats_conditional: Lets PUT and DELETE with conditions (`If-Match`) be sent again too. They cannot happen twice; but a first
+            try whose answer was lost makes the second one fail, with 412. So this is for callers who then look whether it was theirs.
         clock: Tells how long connections idled.
     """
-    return Session(max_idle=max_idle, timeout=timeout, clock=clock)
+    return Session(_Adapter(max_idle, tries, repeats_conditional, clock), timeout)
 
 
 class Session(requests.Session):
     """See `session`. Safe where `requests.Session` is; cookies and headers are shared by all its requests."""
 
-    def __init__(self, *, max_idle: float, timeout: tuple[float, float], clock: Clock) -> None:
+    def __init__(self, adapter: _Adapter, timeout: tuple[float, float]) -> None:
         super().__init__()
         self._timeout = timeout
-        adapter = _Adapter(max_idle, clock)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
@@ -80,20 +94,37 @@ class Session(requests.Session):
         return super().send(request, **options)
 
 
-def _may_repeat(method: str | None, headers: Mapping[str, str], body: object) -> bool:
-    """Whether sending the request twice is the same as sending it once, and it can be sent again at all."""
-    if method not in _REPEATABLE or any(name in headers for name in _CONDITIONS):
-        return False
-    return body is None or isinstance(body, (bytes, str))
-
-
 class _Adapter(HTTPAdapter):
     """Tells each request's retries, and the pools below how long a connection may have idled for it."""
 
-    def __init__(self, max_idle: float, clock: Clock) -> None:
-        self._max_idle = max_idle
-        self._clock = clock
+    def __init__(self, max_idle: float, tries: int, repeats_conditional: bool, clock: Clock) -> None:
+        self.max_idle, self.clock = max_idle, clock
+        self._tries, self._repeats_conditional = tries, repeats_conditional
         super().__init__()
+
+    def send(self, request: PreparedRequest, stream: bool = False, *more: Any, **options: Any) -> Response:
+        """Send a prepared request, again while the server is busy and it may be."""
+        tries = self._tries if self.may_repeat(request.method, request.headers, request.body) else 1
+        for number in range(tries - 1):
+            try:
+                answer = super().send(request, stream, *more, **options)
+                if answer.status_code not in BUSY:
+                    if not stream:
+                        answer.content  # noqa: B018 - reads it, or raises
+                    return answer
+                answer.close()
+            except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError):
+                pass
+            time.sleep(random.uniform(0.0, min(LONGEST_PAUSE, 0.2 * 2**number)))  # noqa: S311 - spreads those who try again
+        return super().send(request, stream, *more, **options)
+
+    def may_repeat(self, method: str | None, headers: Mapping[str, str], body: object) -> bool:
+        """Whether sending the request twice is the same as sending it once, and it can be sent again at all."""
+        if method not in _REPEATABLE:
+            return False
+        if not self._repeats_conditional and any(name in headers for name in _CONDITIONS):
+            return False
+        return body is None or isinstance(body, (bytes, str))
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **options)
@@ -106,8 +137,8 @@ class _Adapter(HTTPAdapter):
 
     def _watch(self, manager: Any) -> None:
         manager.pool_classes_by_scheme = {
-            "http": _pool_class(HTTPConnectionPool, self._max_idle, self._clock),
-            "https": _pool_class(HTTPSConnectionPool, self._max_idle, self._clock),
+            "http": _pool_class(HTTPConnectionPool, self),
+            "https": _pool_class(HTTPSConnectionPool, self),
         }
 
 
@@ -130,8 +161,9 @@ class _OnceMore(Retry):
         )
 
 
-def _pool_class(base: type[HTTPConnectionPool], max_idle: float, clock: Clock) -> type[HTTPConnectionPool]:
+def _pool_class(base: type[HTTPConnectionPool], adapter: _Adapter) -> type[HTTPConnectionPool]:
     """A pool that looks at the age of what it hands out."""
+    max_idle, clock = adapter.max_idle, adapter.clock
 
     class Pool(base):  # type: ignore[misc, valid-type]  # one of the two that urllib3 has
         def urlopen(  # pyright: ignore[reportIncompatibleMethodOverride] # passes on what it does not know
@@ -147,7 +179,7 @@ def _pool_class(base: type[HTTPConnectionPool], max_idle: float, clock: Clock) -
             if isinstance(retries, _OnceMore):  # the second try: what else is pooled is no better than what just broke
                 self._drop_stale(-1.0)
             else:
-                may_repeat = _may_repeat(method, headers or {}, body)
+                may_repeat = adapter.may_repeat(method, headers or {}, body)
                 self._drop_stale(max_idle if may_repeat else min(max_idle, UNREPEATABLE_MAX_IDLE))
                 retries = _OnceMore.for_request(may_repeat=may_repeat)
             return super().urlopen(method, url, body, headers, retries, *more, **options)

@@ -1,20 +1,18 @@
 """
 The bucket over S3, and over everything that speaks S3 and honours conditional writes.
 
-Requests are signed by botocore and sent through warmstate's session, which uses no connection that a freeze may have broken.
-That takes half the computing of boto3's client, and there is none to make at the start. Reads are repeated while the server is busy.
+Requests are signed by botocore and sent through warmstate's session, which uses no connection that a freeze may have broken, and
+asks again while the server is busy. That takes half the computing of boto3's client, and there is none to make at the start.
 
-A conditional write is never repeated blindly. If its answer is lost, the second try fails with 412 because the first one
-succeeded, and a retrying client would report a conflict with itself. So it is sent once, and after a doubtful answer the
-object is read back: what is there is either what was sent, or somebody else's.
+A conditional write that is sent again because its answer was lost may fail with 412, for it has succeeded before. So after each
+conflict the object is read back: what is there is either what was sent, or somebody else's.
 """
 
 from __future__ import annotations
 
 import gzip
 import os
-import random
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, unquote_plus, urlencode
 from xml.etree import ElementTree
@@ -26,7 +24,7 @@ from requests import RequestException
 
 from warmstate import http
 
-from .bucket import ABSENT, Conflict, Copy, Missing, Refused
+from .bucket import Conflict, Copy, Missing, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     Pairs: TypeAlias = Mapping[str, str]
 
 _NONE: Pairs = {}
-_ATTEMPTS = 4
-_BUSY = {429, 500, 502, 503, 504}
 _TYPES = {
     "jpg": "image/jpeg",
     "json": "application/json",
@@ -45,10 +41,6 @@ _TYPES = {
     "m4s": "video/iso.segment",
     "mp4": "video/mp4",
 }
-
-
-class Busy(Exception):
-    """Raised when the server cannot answer for now."""
 
 
 class S3Bucket:
@@ -65,7 +57,7 @@ class S3Bucket:
         if credentials is None:
             raise Refused("no AWS credentials: a function gets them from its role, a shell from aws configure")
         self._signer = S3SigV4Auth(credentials, "s3", self._region)
-        self._http = http.session(timeout=(3, 20))
+        self._http = http.session(timeout=(3, 20), tries=4, repeats_conditional=True)
         self._http.headers["Accept-Encoding"] = "identity"  # photos and video do not get smaller
 
     def __repr__(self) -> str:
@@ -82,34 +74,26 @@ class S3Bucket:
         headers, body = _describing(key) | _expecting(match), data
         if key.endswith(".m3u8"):  # a day has 160 kB of lines that are much alike
             headers["Content-Encoding"], body = "gzip", gzip.compress(data, 6, mtime=0)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return self._send_once("PUT", key, _NONE, headers, body).headers["ETag"]
-            except (Busy, Conflict, Missing, RequestException) as error:
-                there, etag = self._read_back(key)
+        try:
+            return self._send("PUT", key, _NONE, headers, body).headers["ETag"]
+        except (Conflict, Missing) as error:
+            with suppress(Missing):
+                there, etag = self.get(key)
                 if there == data:
-                    return etag  # the answer was lost, not the write
-                if match is not None and etag != match:
-                    raise Conflict(key) from error
-                if attempt == _ATTEMPTS:
-                    raise
-            _pause()
-        raise AssertionError("unreachable")
+                    return etag  # an answer was lost, not the write
+            raise Conflict(key) from error
 
     def compose(self, key: str, pieces: Sequence[bytes | Copy], *, match: str) -> str:
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             return self.put(key, pieces[0], match=match)
-        upload = {"uploadId": _text(self._send("POST", key, {"uploads": ""}, _describing(key)), "UploadId")}
         try:
+            upload = {"uploadId": _text(self._send("POST", key, {"uploads": ""}, _describing(key)), "UploadId")}
             etags = [self._part(key, upload | {"partNumber": str(n)}, piece) for n, piece in enumerate(pieces, 1)]
             parts = (f"<Part><PartNumber>{n}</PartNumber><ETag>{e}</ETag></Part>" for n, e in enumerate(etags, 1))
             body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
-            return _text(self._send_once("POST", key, upload, _expecting(match), body), "ETag")
-        except RequestException as error:
+            return _text(self._send("POST", key, upload, _expecting(match), body), "ETag")
+        except (Missing, RequestException) as error:
             raise Conflict(f"{key}: nobody knows whether it was replaced") from error
-        except (Busy, Conflict, Missing, Refused):
-            self._send("DELETE", key, upload)
-            raise
 
     def list(self, prefix: str, after: str, limit: int) -> list[str]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": self._prefix + prefix}
@@ -127,16 +111,7 @@ class S3Bucket:
     def close(self) -> None:
         self._http.close()
 
-    def _send(self, method: str, key: str, query: Pairs = _NONE, headers: Pairs = _NONE) -> Response:
-        """Sends a request that may be repeated, until the server is not busy."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return self._send_once(method, key, query, headers)
-            except (Busy, RequestException):
-                _pause()
-        return self._send_once(method, key, query, headers)
-
-    def _send_once(self, method: str, key: str, query: Pairs, headers: Pairs, body: bytes = b"") -> Response:
+    def _send(self, method: str, key: str, query: Pairs = _NONE, headers: Pairs = _NONE, body: bytes = b"") -> Response:
         if {".", ".."} & set(key.split("/")):
             raise Missing(key)  # S3 may have such a key; on the way there it becomes another
         url = self._root + (quote(self._prefix + key) if key else "")
@@ -146,25 +121,21 @@ class S3Bucket:
         answer = self._http.request(method, url, headers=dict(request.headers), data=body)
         if answer.ok or answer.status_code == 416:
             return answer
-        kind = {404: Missing, 409: Conflict, 412: Conflict} | dict.fromkeys(_BUSY, Busy)
+        kind = {404: Missing, 409: Conflict, 412: Conflict}.get(answer.status_code, Refused)
+        if answer.status_code in http.BUSY:
+            answer.raise_for_status()
         reason = _found(answer.content, "Code") or answer.reason
-        raise kind.get(answer.status_code, Refused)(f"{key}: {answer.status_code} {reason}")
+        raise kind(f"{key}: {answer.status_code} {reason}")
 
     def _part(self, key: str, part: Pairs, piece: bytes | Copy) -> str:
         if isinstance(piece, bytes):
-            return self._send_once("PUT", key, part, _NONE, piece).headers["ETag"]
+            return self._send("PUT", key, part, _NONE, piece).headers["ETag"]
         source = {
             "x-amz-copy-source": quote(f"/{self._name}/{self._prefix}{piece.key}"),
             "x-amz-copy-source-range": f"bytes={piece.start}-{piece.end - 1}",
             "x-amz-copy-source-if-match": piece.etag,
         }
         return _text(self._send("PUT", key, part, source), "ETag")
-
-    def _read_back(self, key: str) -> tuple[bytes, str]:
-        try:
-            return self.get(key)
-        except Missing:
-            return b"", ABSENT
 
 
 def _expecting(match: str | None) -> dict[str, str]:
@@ -185,9 +156,5 @@ def _found(xml: bytes, name: str) -> str | None:
 def _text(answer: Response, name: str) -> str:
     found = _found(answer.content, name)
     if found is None:  # S3 may begin with 200 and come to another end
-        raise Busy(f"{answer.status_code}, and then {answer.text[:200]}")
+        raise RequestException(f"{answer.status_code}, and then {answer.text[:200]}")
     return found
-
-
-def _pause() -> None:
-    time.sleep(random.uniform(0.05, 0.2))  # noqa: S311  # spreads retries, hides nothing
