@@ -168,3 +168,12 @@ class TestManagedInstances:
         make("managed", client="managed.py", max_concurrency=2)
         assert emulator.invoke("managed", {"exit": 3}).error_type == "Runtime.ExitError"
         assert emulator.invoke("managed", {}).function_error is None
+
+    @pytest.mark.parametrize("verb", ["kill", "reset"])
+    def test_ended_process_leaves_room_for_another(self, emulator, make, verb):
+        """The verbs end the environment with its process, so that the next event finds another even where one is the most."""
+        make("managed", client="managed.py", max_concurrency=2, max_instances=1)
+        first = emulator.invoke("managed", {}).instance
+        assert [found.state for found in getattr(emulator, verb)(first)] == ["gone"]
+        assert emulator.ps("managed") == []
+        assert emulator.invoke("managed", {}).instance != first

@@ -6,8 +6,10 @@ import time
 
 import pytest
 
-from tests.emulator.conftest import CLIENTS
+from tests.emulator.conftest import CLIENTS, TASK_ROOT
+from warmstate.emulator import Function
 from warmstate.emulator.mishaps import Mishaps
+from warmstate.errors import ConfigurationError
 from warmstate.wire.invoke_api import ApiError
 
 pytestmark = pytest.mark.process
@@ -155,3 +157,10 @@ def test_mishaps_are_as_frequent_as_they_should_be():
     assert None not in [Mishaps(1.0, seed).draw() for seed in range(50)]
     seeded = Mishaps(0.2, 7)
     assert 120 < sum(seeded.draw() is not None for _ in range(1_000)) < 280
+
+
+@pytest.mark.parametrize("kind", [{"max_concurrency": 2}, {"attached": True}])
+def test_chaos_needs_an_instance_of_its_own(kind):
+    """Where an instance has several invocations at once, or a process that is not ours, chaos is refused with the reason."""
+    with pytest.raises(ConfigurationError, match="leave out max_concurrency and attached"):
+        Function(name="plain", handler="app.Handler", task_root=TASK_ROOT, chaos=0.5, **kind)

@@ -58,6 +58,7 @@ class EventQueue:
         def forget(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
             self._bytes -= size
+            self._service.note_fault(done)
 
         task.add_done_callback(forget)
 

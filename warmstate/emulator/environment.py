@@ -81,11 +81,14 @@ class Environment:
         self.reserved = True
         """Taken by the pool for an event or an init; nobody else may use it."""
         self.gone = False
+        self._closing: Final = asyncio.Lock()
+        """Held while /tmp and the Runtime API are made or given up: never both at once, and each once."""
         self.current: Attempt | None = None
         self.last_request_id = ""
         self._first_start: StartKind = "cold"
         self._next_start: StartKind = "cold"
         self.on_change: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[Environment], None] = lambda _: None
 
     def __repr__(self) -> str:
         return f"<Environment {self.instance} of {self.function.name}: {self.phase}, generation {self.generation}>"
@@ -134,8 +137,9 @@ class Environment:
 
     async def open(self) -> None:
         """Make its /tmp and its Runtime API."""
-        await self.server.start()
-        await self.sandbox.open(self.server.address)
+        async with self._closing:
+            await self.server.start()
+            await self.sandbox.open(self.server.address)
         self._note("warmstate.instance", kind=self.kind, tmp=self.sandbox.tmp)
 
     async def init(self, limit: float, phase: Phase = "init") -> InitResult:
@@ -327,16 +331,19 @@ class Environment:
 
     async def close(self, reason: ShutdownReason = "spindown", *, abrupt: bool = False) -> None:
         """End the environment: shutdown, then /tmp is gone."""
-        if self.gone:
-            return
         self.reserved = True
-        if not abrupt:
-            await self.end_processes(reason)
-        self.gone = True
-        self.memory.stop()
-        await self.sandbox.close()
-        await self.server.close()
+        async with self._closing:
+            if self.gone:
+                return
+            if not abrupt:
+                await self.end_processes(reason)
+            self.gone = True
+            self.memory.stop()
+            await self.sandbox.close()
+            self.life.end("kill")
+            await self.server.close()
         self._note("warmstate.gone", reason=reason, invocations=self.invocations)
+        self.on_gone(self)
         self.waits.changed()
 
     async def end_processes(self, reason: ShutdownReason = "failure") -> None:

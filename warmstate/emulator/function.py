@@ -183,6 +183,11 @@ class Function:
             raise ConfigurationError(f"provisioned is {self.provisioned}; it must be from 0 to {self.max_instances}.")
         if self.max_concurrency is not None and self.max_concurrency < 1:
             raise ConfigurationError("max_concurrency must be at least 1, or None for one invocation at a time.")
+        if self.chaos and (self.attached or self.is_managed):
+            raise ConfigurationError(
+                "chaos strikes an instance that has one invocation at a time and processes of its own: leave out "
+                "max_concurrency and attached."
+            )
         if self.attached and (self.provisioned or self.snap_start or self.max_concurrency or self.extensions):
             raise ConfigurationError(
                 "an attached function goes with neither provisioned concurrency, SnapStart, Managed Instances nor extensions."

@@ -67,9 +67,10 @@ class Life:
         return in_next and self.extensions.are_ready and not self.is_broken()
 
     def is_broken(self) -> bool:
-        """Whether these processes cannot go on."""
+        """Whether these processes cannot go on, or were ended."""
         return (
             self.failure is not None
+            or (self.state == "ended" and self.generation > 0)
             or self.memory.exceeded
             or self.sandbox.runtime_exit is not None
             or self.sandbox.failed_extension is not None

@@ -69,6 +69,10 @@ class ManagedEnvironment(Environment):
         self.reserved = False
         self.taken = max(0, self.taken - 1)
 
+    async def die(self) -> None:
+        """Another environment takes its place: new processes are never started in this one."""
+        await self.close("failure", abrupt=True)
+
     def freeze(self) -> bool:
         """Managed Instances are never frozen."""
         return False

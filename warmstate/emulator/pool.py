@@ -23,7 +23,7 @@ from warmstate.errors import WarmstateError
 from warmstate.wire.invoke_api import invalid_parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from warmstate.emulator.attempt import Attempt, StartKind
     from warmstate.emulator.function import Function, InitializationType
@@ -87,6 +87,8 @@ class Pool:
             if self._mishaps is not None:
                 environment = await self._mishaps.strike(environment, lambda: self._replace(environment)) or environment
             await self._ensure_init(environment)
+            if self.closing:
+                raise Throttled(f"function {self.function.name} is being removed")
             await environment.invoke(attempt)
         finally:
             self.release(environment)
@@ -156,16 +158,18 @@ class Pool:
 
     def _give_up(self, environment: Environment) -> None:
         """Another one is to start in its place; it is spun down meanwhile."""
+        environment.reserved = True
         self.environments.remove(environment)
-        self._in_background(environment)
+        self._in_background(environment.close("spindown"))
 
     def _replace(self, environment: Environment) -> Awaitable[Environment]:
         """A new environment in the place of one that is spun down."""
         self._give_up(environment)
         return self._new(self.function.initialization_type)
 
-    def _in_background(self, environment: Environment) -> None:
-        task = asyncio.get_running_loop().create_task(environment.close("spindown"))
+    def _in_background(self, work: Coroutine[object, object, None]) -> None:
+        """What goes on while other things happen; the end of the pool waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -181,14 +185,14 @@ class Pool:
 
     async def _new(self, kind: InitializationType) -> Environment:
         environment = self._make(kind)
-        environment.on_change = self.wake
+        environment.on_change, environment.on_gone = self.wake, self._drop
         self.environments.append(environment)
         first: dict[InitializationType, StartKind] = {"provisioned-concurrency": "provisioned", "snap-start": "restore"}
         environment.mark_start(first.get(kind, "cold"))
         try:
             await environment.open()
         except BaseException:
-            self.environments.remove(environment)
+            self._drop(environment)
             raise
         return environment
 
@@ -280,10 +284,9 @@ class Pool:
             await asyncio.sleep(SWEEP)
             for environment in list(self.environments):
                 if environment.is_idle and self._is_due(environment, loop.time() - environment.last_used):
-                    environment.reserved = True
-                    await self.spin_down(environment)
+                    self._give_up(environment)
                     if environment.kind == "provisioned-concurrency":  # it was too old; as many are kept
-                        await self._start_ahead(environment.kind)
+                        self._in_background(self._start_ahead(environment.kind))
 
     def _is_due(self, environment: Environment, idle: float) -> bool:
         """Whether it was idle for too long, or lives for too long; what was asked for ahead is kept until it is too old."""

@@ -76,11 +76,7 @@ async def _reload(pool: Pool, environment: Environment, *, keep: bool) -> Reload
                 return None
             await asyncio.sleep(BUSY_POLL)
         environment.reserved = True
-    except BaseException:
-        pool.starting.discard(environment)
-        raise
-    committed, memory = _held(environment)
-    try:
+        committed, memory = _held(environment)
         if not keep:
             pool.starting.discard(environment)
             await pool.spin_down(environment)

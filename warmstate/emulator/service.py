@@ -213,6 +213,10 @@ class Service:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        self.note_fault(task)
+
+    def note_fault(self, task: asyncio.Task[None]) -> None:
+        """What a task of ours failed with is a bug, unless it is the service's word to a caller: keep everything."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, wire.ApiError):
             text = "".join(traceback.format_exception(error))

@@ -166,4 +166,7 @@ class Verbs:
 
 
 async def _reset(environment: Environment) -> None:
-    await environment.reset("failure", "asked for")
+    if environment.function.is_managed:  # such an environment is replaced
+        await environment.close("failure")
+    else:
+        await environment.reset("failure", "asked for")

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from warmstate.emulator.processes import family
+from warmstate.emulator.processes.processes import SpawnError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ __all__ = ["Sandbox"]
 
 LINE_LIMIT: Final = 262_144
 """Bytes of a line of output after which it is cut, as CloudWatch cuts events."""
+ENDED: Final = "the environment has ended"
 RUNTIME_ONLY: Final = frozenset(
     {"AWS_XRAY_CONTEXT_MISSING", "AWS_EXECUTION_ENV", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT"}
 )
@@ -56,6 +58,7 @@ class Sandbox:
         self._runtime: Process | None = None
         self._extensions: dict[str, Process] = {}
         self._pipes: list[_Pipe] = []
+        self._closed = False
         self.stopped = False
 
     def __repr__(self) -> str:
@@ -175,7 +178,8 @@ class Sandbox:
         self.stopped = False
 
     async def close(self) -> None:
-        """End every process and give up /tmp."""
+        """End every process and give up /tmp; no other process starts here."""
+        self._closed = True
         await self.kill()
         for pipe in self._pipes:
             pipe.close()
@@ -218,11 +222,13 @@ class Sandbox:
         )
 
     async def _spawn(self, argv: Sequence[str], variables: dict[str, str], source: str) -> Process:
+        if self._closed:
+            raise SpawnError(ENDED)
         function = self.function
         outputs = [_Pipe(self._output, source), _Pipe(self._output, source)]
         self._pipes += outputs
         try:
-            return await self._warden.spawn(
+            process = await self._warden.spawn(
                 argv,
                 variables,
                 function.task_root,
@@ -236,6 +242,10 @@ class Sandbox:
         finally:
             for pipe in outputs:
                 pipe.close_write_end()
+        if self._closed:  # meanwhile
+            await process.kill()
+            raise SpawnError(ENDED)
+        return process
 
     def _shared(self) -> list[str]:
         """The folders that the function may see and write: `share`, and those that its own variables name."""

@@ -244,6 +244,7 @@ class Warden:
         elif order == "drop":
             try:
                 call("umount2", os.fsencode(plan["path"]), MNT_DETACH)
+                os.rmdir(plan["path"])
             except OSError:
                 pass
 

@@ -251,7 +251,11 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self._wire is not None and self._wire.is_unread and not self._transport.is_closing():
             self._lingers = True
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # it has gone already, and nobody told us yet
+                self.cut()
+                return
             self._transport.resume_reading()
             self._loop.call_later(LINGER, self.cut)
         else:

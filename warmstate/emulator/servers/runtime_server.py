@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from warmstate.emulator.attempt import Answer, Attempt, error_payload
 from warmstate.emulator.function import CREDENTIALS_PATH
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from warmstate.emulator.environment import Environment
+    from warmstate.lifecycle.machine import Lifecycle
 
 __all__ = ["RuntimeServer"]
 
@@ -161,8 +162,10 @@ class RuntimeServer:
             return None
         mode = exchange.header(wire.RESPONSE_MODE.lower())
         content_type = exchange.header("content-type", "application/octet-stream")
+        lifecycle = self.lifecycle_of(attempt)
         if mode == "streaming":
-            return self._stream(exchange, attempt, content_type)
+            lifecycle.push("stream")  # now: a moment later these processes may have ended
+            return self._stream(exchange, attempt, lifecycle, content_type)
         if mode:
             kind = "Runtime.InvalidResponseModeHeader"
             attempt.fail(kind, error_payload(kind, f"Invalid response mode: {mode[:100]}"))
@@ -170,7 +173,7 @@ class RuntimeServer:
             refuse(exchange, 400, "InvalidFunctionResponseMode", "Invalid function response mode")
             self._environment.waits.changed()
             return None
-        self.lifecycle_of(attempt).push("response")
+        lifecycle.push("response")
         if not exchange.complete or attempt.streaming:
             return self._buffer(exchange, attempt, content_type)
         self._settle(exchange, attempt, exchange.take(), content_type)
@@ -204,9 +207,7 @@ class RuntimeServer:
             accept(exchange)
         self._environment.waits.changed()
 
-    async def _stream(self, exchange: Exchange, attempt: Attempt, content_type: str) -> None:
-        lifecycle = self.lifecycle_of(attempt)
-        lifecycle.push("stream")
+    async def _stream(self, exchange: Exchange, attempt: Attempt, lifecycle: Lifecycle, content_type: str) -> None:
         attempt.begin_stream(content_type)
         kept, size = list[bytes](), 0
         pace = Pace() if self._environment.function.stream_limit else None
@@ -259,7 +260,7 @@ class RuntimeServer:
         accept(exchange)
         self._environment.waits.changed()
 
-    def lifecycle_of(self, attempt: Attempt) -> Any:
+    def lifecycle_of(self, attempt: Attempt) -> Lifecycle:
         """The lifecycle that an attempt's calls move."""
         return self._environment.life.lifecycle
 
@@ -304,7 +305,7 @@ class RuntimeServer:
         )
 
 
-def _push_if_allowed(lifecycle: Any, event: str) -> None:
+def _push_if_allowed(lifecycle: Lifecycle, event: str) -> None:
     if lifecycle.allows(event):
         lifecycle.push(event)
 
