@@ -315,6 +315,21 @@ class TestProcess:
         assert 0 == runtime.ended()
         assert "before_shutdown" in runtime.output
 
+    def test_a_limit_of_descriptors_that_a_handler_raised(self, api, start):
+        """It stays raised, also when the runtime gave those that it keeps back and took them again: they may be in use."""
+        start(
+            "import resource, signal\n"
+            "limits = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+            "def limit_to(number): resource.setrlimit(resource.RLIMIT_NOFILE, (number, limits()[1]))\n"
+            "limit_to(256)\n"
+            "def handler(event, context):\n"
+            "    if event: limit_to(event)\n"
+            "    signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"  # put back with descriptors of those kept back
+            "    return limits()[0]\n"
+        )
+
+        assert [248, 512, 512, 100, 248] == [api.ask(str(number), number).json for number in (0, 512, 0, 100, 0)]
+
     def test_a_signal_handler_that_raises_at_any_moment(self, api, start):
         """An alarm for each event, somewhere among the runtime's own steps: nothing is mixed up, and the process goes on."""
         start(
@@ -349,6 +364,24 @@ class TestProcess:
         assert answers[-1].json["signals"] > answers[1].json["signals"] > answers[0].json["signals"] > 100
         assert 1 == len({answer.json["pid"] for answer in answers})
         assert 1 == runtime.output.count("A signal handler raised where no code of the function ran")
+
+    def test_a_signal_handler_that_was_set_before_the_runtime_began(self, api, start):
+        """A program that calls run() may have its own by then: what it raises never gets between the wait and its event."""
+        runtime = start(
+            "import os, signal\n"
+            "from warmstate import run\n"
+            "def bang(*_): raise ValueError('bang')\n"
+            "signal.signal(signal.SIGUSR1, bang)\n"
+            "run(lambda event, context: [os.getpid(), signal.getsignal(signal.SIGUSR1) is bang])\n",
+            command=(sys.executable, "app.py"),
+        )
+        api.wait_until_idle()
+        for _ in range(3):
+            runtime.signal(signal.SIGUSR1)
+        wait_for(lambda: "A signal handler raised where no code of the function ran" in runtime.output)
+
+        assert 1 == sum(path.endswith("/invocation/next") for _, _, path in api.calls)
+        assert [runtime.pid, True] == api.ask("1").json
 
     def test_what_is_set_for_a_signal_is_what_one_asks_for(self, api, start):
         """A handler of the user is called by way of the runtime's, which nobody sees."""

@@ -204,7 +204,7 @@ def test_what_a_handler_leaves_behind_is_put_back_when_none_runs(api, start):
     api.wait_until_idle(4)
     before = api.ask("before").json
     api.ask("leaves", {"leave": 1})
-    wait_for(lambda: "the working directory" in runtime.output)
+    wait_for(lambda: "changed sys.path" in runtime.output)  # the last of them
 
     assert AS_IT_WAS == before
     assert [AS_IT_WAS] * 8 == [api.ask(f"after-{number}").json for number in range(8)]

@@ -51,6 +51,7 @@ SLEEP = TELL.replace(
 
 
 BOTH = """
+import functools
 from warmstate import State, StatefulHandler, state
 
 class Counter(StatefulHandler):
@@ -71,6 +72,23 @@ class Other(Counter):
         return counts(event, context)
 
 counts = Counter.as_lambda_handler()
+
+def wrapper(function):
+    @functools.wraps(function)
+    def wrapped(event, context):
+        print("wrapped", flush=True)
+        return function(event, context)
+    return wrapped
+
+class Proxy:
+    def __getattr__(self, name):
+        return getattr(counts, name)
+
+    def __call__(self, event, context):
+        print("wrapped", flush=True)
+        return counts(event, context)
+
+wrapped, proxy = wrapper(counts), Proxy()
 """
 
 
@@ -332,6 +350,20 @@ class TestEnd:
         assert 0 == runtime.ended()
         assert "before_shutdown" in runtime.output
 
+    @pytest.mark.parametrize("seconds", [0.3, 3600])
+    def test_sigterm_while_the_module_is_imported(self, api, start, seconds):
+        """The end waits for the import for a third of its budget, and no longer."""
+        runtime = start(
+            f"import time\nprint('imports', flush=True)\ntime.sleep({seconds})\n" + TELL,
+            "app.Handler",
+            WARMSTATE_SHUTDOWN_BUDGET="9",
+        )
+        wait_for(lambda: "imports" in runtime.output)
+        runtime.signal(signal.SIGTERM)
+
+        assert 0 == runtime.ended()
+        assert ("before_shutdown spindown False" in runtime.output) == (seconds < 1)
+
     def test_sigterm_while_frozen(self, api, start):
         """It is delivered at the thaw, before an event is served."""
         runtime = start(TELL, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET="9")
@@ -471,6 +503,14 @@ class TestInvocations:
         start(BOTH, "app.Other")
 
         assert [1, 2] == [api.ask(str(number), 1).json for number in range(2)]
+
+    @pytest.mark.parametrize("handler", ["app.wrapped", "app.proxy"])
+    def test_what_is_wrapped_around_it_is_called(self, api, start, handler):
+        """A decorator hands on the attributes of what it wraps, and a proxy answers for it: neither is passed by."""
+        runtime = start(BOTH, handler)
+
+        assert [1, 2] == [api.ask(str(number), 1).json for number in range(2)]
+        assert 2 == runtime.output.count("wrapped")
 
     def test_no_disk_no_commit(self, api, start, tmp_path):
         """What must outlive a reset is not answered where no commit can be written; the rest works."""
@@ -737,10 +777,12 @@ class Handler(StatefulHandler):
 """
 
 
+@pytest.mark.parametrize("slots", [None, 1])
 @pytest.mark.parametrize("hook", ["on_init", "handle", "after_response"])
-def test_a_child_that_comes_back_from_a_hook_ends(api, start, hook):
+def test_a_child_that_comes_back_from_a_hook_ends(api, start, hook, slots):
     """It must ask for no event and answer none: those are its parent's."""
-    runtime = start(FORKS, "app.Handler", FORKS=hook)
+    managed = {"AWS_LAMBDA_MAX_CONCURRENCY": str(slots)} if slots else {}
+    runtime = start(FORKS, "app.Handler", FORKS=hook, **managed)
     for number in range(3):
         answer = api.ask(f"id-{number}", hook)
         assert ("response", runtime.pid) == (answer.kind, answer.json)

@@ -73,6 +73,7 @@ import os, signal
 from warmstate import State, StatefulHandler, Tail, state, tail
 from warmstate.hosts.delivery import Delivery
 from warmstate.instance.warm_parts import WarmParts
+from warmstate.lifecycle.marker import Claim
 
 STEP, TIMES = os.environ["STEP"], int(os.environ["TIMES"])
 armed = False
@@ -91,7 +92,9 @@ def tell(cls, name):
         return original(self, *arguments)
     setattr(cls, name, wrapper)
 
-for cls, name in ((Delivery, "event"), (WarmParts, "commit"), (Delivery, "send"), (WarmParts, "settle")):
+for cls, name in (
+    (Delivery, "event"), (WarmParts, "commit"), (Delivery, "send"), (WarmParts, "settle"), (Claim, "write"),
+):
     tell(cls, name)
 
 class Handler(StatefulHandler):
@@ -114,6 +117,8 @@ class Handler(StatefulHandler):
         reached("after_response")
 
     def before_shutdown(self, shutdown):
+        if TIMES > 1:
+            os.kill(os.getpid(), signal.SIGTERM)
         print("before_shutdown", shutdown.reason, shutdown.interrupted, self.seen, flush=True)
 """
 
@@ -121,7 +126,7 @@ class Handler(StatefulHandler):
 @pytest.mark.parametrize(
     ("transport", "kind", "times"), [("native", "", 1), ("native", "async ", 3), ("requests", "", 3)]
 )
-@pytest.mark.parametrize("step", ["event", "handle", "flush", "commit", "send", "after_response", "settle"])
+@pytest.mark.parametrize("step", ["event", "handle", "flush", "commit", "send", "after_response", "settle", "write"])
 def test_sigterm_at_each_step(api, start, step, transport, kind, times):
     """Wherever it comes, once or repeated: the invocation is finished and committed, then the last steps run, once."""
     runtime = start(

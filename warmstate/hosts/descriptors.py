@@ -80,7 +80,9 @@ class Reserve:
 
     def _limit_to(self, number: int) -> None:
         limits: Any = self._limits
-        most = limits.getrlimit(limits.RLIMIT_NOFILE)[1]
+        now, most = limits.getrlimit(limits.RLIMIT_NOFILE)
+        if now > self._most or now < 0:
+            return  # a handler raised it since, and may have that many open
         try:
             limits.setrlimit(limits.RLIMIT_NOFILE, (number if most < 0 else min(number, most), most))
         except (OSError, ValueError):

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["is_loading", "load_handler", "split_name", "stands_for"]
 
-_CLASS = "_warmstate_class"
 _loading: list[str] = []
+_stand_ins: list[tuple[Callable[[Any, Any], object], type[Any]]] = []
+"""Functions and their classes. No attribute of the function says it: what wraps the function would have that too, and be passed by."""
 
 
 def is_loading() -> bool:
@@ -30,7 +31,7 @@ def is_loading() -> bool:
 
 def stands_for(handler_class: type[Any], function: Callable[[Any, Any], object]) -> Callable[[Any, Any], object]:
     """The function, which `load_handler` replaces by the class when it is the handler."""
-    setattr(function, _CLASS, handler_class)
+    _stand_ins.append((function, handler_class))
     return function
 
 
@@ -89,4 +90,7 @@ def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
             f"Handler '{attribute}' on module '{module_name}' is a {type(target).__name__}, which cannot be called: name a "
             "function, or a subclass of StatefulHandler."
         )
-    return getattr(target, _CLASS, target)  # type: ignore[no-any-return]
+    for function, handler_class in _stand_ins:
+        if target is function:
+            return handler_class
+    return target  # type: ignore[no-any-return]

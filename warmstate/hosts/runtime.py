@@ -153,6 +153,8 @@ class _Process:
             Init(claim.start, claim.generation, claim.reset_reason, limit - (monotonic() - self._started), claim.fence),
             interrupted=predecessor.request_id if predecessor is not None and predecessor.phase == "invoke" else None,
         )
+        if getpid() != self._pid:
+            _exit(70)  # as below: a child of on_init
         self._watcher.end()
         self._init_limit = 0.0
         if environment.initialization_type == "snap-start":
@@ -185,8 +187,6 @@ class _Process:
     # ---- the loop
 
     def _loop(self) -> NoReturn:
-        if getpid() != self._pid:
-            _exit(70)  # as below: a child of on_init
         delivery = self._deliver(self._transport)
         outlive(lambda: self._serve(delivery), lambda error: self._broke(delivery, error))
 
@@ -371,6 +371,7 @@ class _Process:
 
     def _shut_down(self, reason: ShutdownReason) -> NoReturn:
         """The last steps, on the main thread after SIGTERM."""
+        self._watcher.waiting = False  # one more SIGTERM must not end them
         if not self._watcher.main_is_free():
             while True:  # the watcher has them, and ends the process
                 sleep(1.0)
@@ -379,8 +380,10 @@ class _Process:
         self._leave(0)
 
     def _take_over(self, reason: ShutdownReason, seconds_left: float) -> None:
-        """The last steps, on the watcher's thread while a handler still runs."""
+        """The last steps, on the watcher's thread while a handler, or the import of its module, still runs."""
         self._reserve.release()
+        if getattr(self, "_instance", None) is None:
+            self._leave(0, word="term")
         self._instance.shutdown(
             Shutdown(reason, seconds_left, interrupted=True), overlapping=True, finished=self._finished
         )

@@ -45,9 +45,10 @@ _WAITS_FOR_THE_USER = "warmstate.instance.event_loop"
 
 def contain_handlers(notices: Notices) -> None:
     """
-    From now on, whatever handler is set for a signal: `notices` get what it raises in the runtime's own steps.
+    Whatever handler is set for a signal, or was set before: `notices` get what it raises in the runtime's own steps.
 
     `signal.signal` and `signal.getsignal` are made of the two functions that are replaced here, and show no difference.
+    What is set for SIGTERM by now is the runtime's own.
     """
     set_handler, get_handler = _signal.signal, _signal.getsignal
 
@@ -60,8 +61,9 @@ def contain_handlers(notices: Notices) -> None:
         return _own(get_handler(signalnum))
 
     _signal.__dict__.update(signal=signal, getsignal=getsignal)
-    if get_handler(_signal.SIGINT) is _signal.default_int_handler:  # raises for `_thread.interrupt_main` as well
-        signal(_signal.SIGINT, _signal.default_int_handler)
+    for number in _signal.valid_signals() - {_signal.SIGTERM}:
+        if callable(handler := get_handler(number)):  # that of a program which calls `run`, and Python's own for SIGINT
+            signal(number, handler)
 
 
 class _Contained:

@@ -208,7 +208,7 @@ class Watcher:
                 sleep(seconds)
             self.waiting = False
         except Terminated:
-            pass
+            self.waiting = False  # also where it was raised by hand: the next SIGTERM must not end the last steps
 
     def begin(self, deadline: float) -> None:
         """An invocation begins; `deadline` is on the monotonic clock, 0.0 for none."""
@@ -282,6 +282,9 @@ class Watcher:
         deadline = self._deadline
         if not self._over.acquire(timeout=self._budget / 3.0) and self._last_steps.acquire(blocking=False):
             reason: ShutdownReason = "timeout" if deadline and arrived >= deadline - 0.1 else "spindown"
-            self._take_over(reason, self.seconds_left())
+            try:
+                self._take_over(reason, self.seconds_left())
+            except BaseException:  # noqa: BLE001 - whatever breaks there, the process ends
+                pass
         sleep(self.seconds_left() + _SLACK)
         os._exit(1)
