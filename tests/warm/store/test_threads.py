@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.warm.store.conftest import MB
+from tests.warm.store.conftest import MB, tier_of
 from warmstate.errors import LifecycleError
 from warmstate.warm.spill.spill import Spill
 from warmstate.warm.store.store import StateStore
@@ -184,6 +184,51 @@ class TestThreads:
             allowed = {"overwrite": (b"old" * 1000, b"new" * 1000), "delete": (b"old" * 1000, None)}
             assert found in allowed.get(way, (b"old" * 1000,)), line
             store.clear()
+
+    def test_a_list_that_goes_to_the_disk_and_comes_back_in_the_middle_of_a_read(self, store):
+        """The reader gets the list that is in the store afterwards: what it appends to another one would be lost."""
+        spills, reloads, reloaded = threading.Event(), threading.Event(), threading.Event()
+
+        def pause(frame, event, _):
+            if frame.f_code.co_name == "_encoded" and event == "return" and not spills.is_set():
+                spills.set()  # nobody held it, and it is written already
+                reloads.wait(20)
+            return pause
+
+        def interfere():
+            sys.settrace(pause)
+            store.update({f"other{number}": bytes(100_000) for number in range(12)})
+            sys.settrace(None)
+            assert "tmp" == tier_of(store, "key")
+            assert [1] == store["key"]
+            reloaded.set()
+
+        lines = []
+
+        def trace(frame, event, _):
+            if frame.f_code.co_name != "__getitem__":
+                return None
+            if event == "line":
+                lines.append(frame.f_lineno)
+                if len(lines) == 3:  # it has the entry, and not yet the value
+                    other.start()
+                    assert spills.wait(20)
+                elif len(lines) == 4:
+                    reloads.set()
+                    assert reloaded.wait(20)
+            return trace
+
+        other = threading.Thread(target=interfere)
+        store["key"] = [1]
+        sys.settrace(trace)
+        try:
+            found = store["key"]
+        finally:
+            sys.settrace(None)
+        other.join()
+        found.append(2)
+
+        assert [1, 2] == store["key"]
 
     def test_reads_and_writes_of_one_key_are_whole(self, tmp_path):
         """Each thread sees its own last write or a later one of another, while values move between the tiers."""

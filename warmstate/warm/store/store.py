@@ -83,7 +83,9 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
                 entry.hits += 1
                 if entry.fixed:
                     entry.stamp = self._tiers.epoch
-                return value
+                    return value
+                if entry.value is not GONE:  # else it went to the disk and came back since, and is another object now
+                    return value
         except KeyError:
             pass
         return self._fetch(self._checked(key))
