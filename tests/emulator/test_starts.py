@@ -31,10 +31,15 @@ FAILS = {"exit": 1}
 HISTORIES = {
     "init fails once": ({}, [1, {}, {}], ["cold 2 1", "warm 2 2"]),
     "init fails twice": ({}, [2, {}, {}], ["RuntimeError", "cold 3 1"]),
+    "init fails twice after a kill": (
+        {},
+        [0, {}, "kill", 2, {}, {}, {}],
+        ["cold 1 1", "RuntimeError", "RuntimeError", "reset 4 2"],
+    ),
     "init fails after a reset": (
         {},
         [0, {}, "reset", 1, {}, {}, {}],
-        ["cold 1 1", "RuntimeError", "cold 3 2", "warm 3 3"],
+        ["cold 1 1", "RuntimeError", "reset 3 2", "warm 3 3"],
     ),
     "crash": ({}, [0, {}, FAILS, {}], ["cold 1 1", "Runtime.ExitError", "reset 2 2"]),
     "timeout": ({"timeout": 5}, [0, {}, {"sleep": 60}, {}], ["cold 1 1", "Sandbox.Timedout", "reset 2 2"]),
@@ -42,7 +47,7 @@ HISTORIES = {
     "provisioned": (
         {"provisioned": 1},
         [0, {}, "kill", {}, "reset", 1, {}, {}],
-        ["provisioned 1 1", "reset 2 2", "RuntimeError", "provisioned 4 3"],
+        ["provisioned 1 1", "reset 2 2", "RuntimeError", "reset 4 3"],
     ),
     "provisioned, init fails": ({"provisioned": 1}, [1, {}, {}], ["provisioned 2 1", "warm 2 2"]),
     "snapshot": ({"snap_start": True}, [0, {}, "kill", {}, {}], ["restore 1 1", "restore 1 2", "warm 1 3"]),

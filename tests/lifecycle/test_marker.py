@@ -86,6 +86,16 @@ def test_why_the_process_before_ended(tmp_path, steps, learned):
     assert learned == process(tmp_path)
 
 
+def test_who_follows_an_init_that_failed(tmp_path):
+    """It is the first while none before it had reached its first next, and a reset after one that had."""
+    for wanted in ("cold", "cold", "cold"):
+        assert process(tmp_path, "close")[0] == wanted
+    assert process(tmp_path, "write:next")[0] == "cold"
+    for reason in ("crash", "exit", "exit"):
+        start, _, why = process(tmp_path, "close")
+        assert (start, why) == ("reset", reason)
+
+
 def test_generations_count_on(tmp_path):
     """Each process of an environment has the next number, and the environment keeps its id."""
     for generation in range(1, 5):

@@ -151,7 +151,9 @@ class Environment:
         self.reporter.init_done(phase, result)
         if result.status != "success":
             await self.end_processes()
-            self._next_start = self._first_start  # whoever follows one that never called next is the first again
+            self._next_start = self._first_start  # whoever follows those that never called next is the first again
+        else:
+            self._first_start = "reset"
         if self.current is None and not self.function.is_managed:
             self.memory.stop()
         self.last_used = self.now()
@@ -210,7 +212,7 @@ class Environment:
             return THAW_AFTER
 
     def mark_start(self, kind: StartKind) -> None:
-        """The next invocation will be the first here, and found so."""
+        """The first process here that calls next will be found so; after it, whatever fails, there is none like it."""
         self._first_start = self._next_start = kind
 
     async def _restore(self) -> float | None:

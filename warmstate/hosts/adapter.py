@@ -88,7 +88,6 @@ class _StockHost:
         self._clock = clock
         self._notices = notices = HostNotices.for_environment(open_log(environment), environment)
         self._claim = claimed = claim(environment.tmp, environment=environment, notices=notices)
-        claimed.write("init")
         self._instance = Instance(
             handler_class,
             environment,

@@ -102,7 +102,6 @@ class _Process:
         self._environment = environment
         # What the process before left is read before the handler's code can touch /tmp.
         self._claim: Claim = claim(environment.tmp, environment=environment, notices=self._notices)
-        self._claim.write("init")
         try:
             self._begin()
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything

@@ -34,7 +34,7 @@ __all__ = ["SIZE", "Claim", "LastCommit", "Predecessor", "claim"]
 SIZE = 256
 _WHO, _WHAT, _WORD = 0, 64, 224  # where the fields begin
 _FORMAT = "warmstate1"
-_PHASES = ("init", "next", "invoke", "snapshot")
+_PHASES = ("init", "reinit", "next", "invoke", "snapshot")  # reinit: after one that had reached its first next
 _MOST_CLAIMS = 64  # more live processes than this in one environment are a mistake
 _MOST_STRIKES = 3  # crashes in a row without one completed invocation
 _SIGTERM_EARLY_MS = 100  # a SIGTERM this much before a deadline is still that deadline's
@@ -161,7 +161,7 @@ class Claim:
         self.fence = f"{self.environment_id}.1.{_random_id()}"
 
     def write(self, phase: str, request_id: str = "", deadline_ms: int = 0) -> None:
-        """Notes what the process does now (`init`, `next`, `invoke` or `snapshot`), in one write; never raises."""
+        """Notes what the process does now (`next`, `invoke` or `snapshot`; init is noted already), in one write; never raises."""
         if self._fd >= 0:
             what = f"{phase} {request_id} {deadline_ms} {self.last_commit.number:x}\n".encode()
             try:
@@ -235,7 +235,7 @@ class Claim:
             _empty(path)
         pwrite(fd, b" " * SIZE, 0)
         self._write_who()
-        self.write("init")
+        self.write("reinit" if self.start == "reset" else "init")
 
     def _follow(self, predecessor: Predecessor) -> None:
         self.environment_id = predecessor.environment_id

@@ -127,7 +127,6 @@ class Environment:
         self._lifecycle.push("start")
         facts = platform.facts(self.tmp, provisioned=self._provisioned)
         self._claim = claimed = claim(self.tmp, environment=facts, clock=platform.clock, notices=self._told)
-        claimed.write("init")
         process = Instance(
             platform.target,
             facts,
