@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from scripts.described import PUBLIC_MODULES, as_markdown, describe_module
 from scripts.markers import replace_between
 from warmstate import errors
+from warmstate.cli.arguments import build_parser
 from warmstate.cli.client import VARIABLES
+from warmstate.cli.parsing import shared
 from warmstate.cli.problem import EXIT_CODES
 from warmstate.cli.settings import documented
 from warmstate.instance import hooks
@@ -21,6 +23,7 @@ from warmstate.lifecycle.environment import SETTINGS
 from warmstate.lifecycle.machine import diagram
 
 if TYPE_CHECKING:
+    from argparse import Action, ArgumentParser
     from collections.abc import Callable, Mapping
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -80,8 +83,36 @@ def exit_codes() -> str:
     )
 
 
+def options() -> str:
+    """What each verb takes, from its parser; what all of them take stands in the text."""
+    every = {name for action in _actions(shared(before_verb=True)) for name in action.option_strings} | {"-h", "--help"}
+    chosen = next(action for action in _actions(build_parser()) if action.dest == "verb")
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for verb, parser in cast("dict[str, ArgumentParser]", chosen.choices).items():
+        if verb != parser.get_default("verb"):
+            continue  # an alias
+        for action in _actions(parser):
+            if not every.issuperset(action.option_strings):
+                value = f" {_value(action)}" if action.nargs != 0 else ""
+                text = ", ".join(f"`{name}{value}`" for name in action.option_strings)
+                verbs.setdefault((_line(text), _line(action.help or "")), []).append(f"`{verb}`")
+    rows = [f"| {', '.join(names)} | {text} | {meaning} |" for (text, meaning), names in verbs.items()]
+    return "\n".join(["| verb | option | what it does |", "|---|---|---|", *rows])
+
+
+def _actions(parser: ArgumentParser) -> list[Action]:
+    return parser._actions  # noqa: SLF001 - argparse has no public way to ask
+
+
+def _value(action: Action) -> str:
+    if action.choices is not None:
+        return "|".join(map(str, action.choices))
+    return str(action.metavar or action.dest.upper())
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "lifecycle": ("architecture.md", lifecycle),
+    "options": ("command-line.md", options),
     "exit codes": ("command-line.md", exit_codes),
     "hooks": ("reference.md", hooks.as_markdown),
     "variables": ("reference.md", variables),

@@ -136,6 +136,14 @@ def headings(document: Path) -> list[str]:
 class TestWhatTheCodeKnows:
     """The documents say it as it is; `make check` runs these too."""
 
+    def test_options_that_the_text_names_are_there(self) -> None:
+        """No example of the command line's page has an option that its parser does not take."""
+        text = (ROOT / "docs" / "command-line.md").read_text()
+        table = write_docs.options() + " --color --progress --config --endpoint --json --help"
+        known = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", table))
+        aws = {"--function-name"}
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known == aws
+
     @pytest.mark.parametrize("part", write_docs.PARTS)
     def test_what_the_code_knows_is_what_the_documents_say(self, part) -> None:
         """Tables and the diagram stand in the documents as the code has them; `make docs` writes them again."""

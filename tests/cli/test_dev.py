@@ -182,6 +182,20 @@ def test_interrupt_leaves_nothing(start, tmp_path):
     assert "DOWN" in dev.log.read_text()
 
 
+def test_killed_emulator_is_told_from_one_that_does_not_answer(start, tmp_path):
+    """After a kill -9 its word stays behind: a verb says whose it was, and how to start another, which then is found."""
+    dev = start()
+    os.kill(dev.process.pid, signal.SIGKILL)
+    dev.process.wait()
+    command = [sys.executable, "-m", "warmstate.cli.main", "ps"]
+    done = subprocess.run(command, cwd=tmp_path, env=dev.environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error[WS301]: no emulator runs here\n  " + str(tmp_path))
+    assert f"process {dev.process.pid}" in done.stderr
+    assert "fix   start one with: warmstate dev" in done.stderr
+    assert start()("invoke")["count"] == 1
+
+
 def test_endpoint_file_is_private(start, tmp_path):
     """The file that names the emulator, and its token, can be read by its owner alone."""
     start("--token", "secret")

@@ -57,7 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         added = verb(name, "instances:act", text)
         added.add_argument("instance", nargs="?", metavar="INSTANCE", help='for example "i-1"')
-        added.add_argument("--all", action="store_true", help="every idle instance")
+        every = "every instance, busy ones too" if name == "kill" else "every idle instance"
+        added.add_argument("--all", action="store_true", help=every)
         if name == "freeze":
             added.add_argument("--seconds", type=float, default=0.0, help="move the instance's clock ahead")
             added.add_argument("--minutes", type=float, default=0.0, help="the same in minutes")
@@ -135,8 +136,8 @@ def _add_invoke(parser: argparse.ArgumentParser) -> None:
     add("--on", metavar="INSTANCE", help="on that instance")
     add("--cold", action="store_true", help="on a new instance; an idle one gives way where no more may be")
     add("--qualifier", help="version or alias")
-    add("--client-context", metavar="JSON")
-    add("--tenant-id", metavar="ID")
+    add("--client-context", metavar="JSON", help="what the handler finds as context.client_context")
+    add("--tenant-id", metavar="ID", help="the tenant, for a function with tenant isolation")
     add("--tail", action="store_true", help="show the end of its log as well")
     add("-R", "--remote", action="store_true", help="on AWS instead, with boto3 and your account (warmstate[aws])")
     add("--profile", metavar="NAME", help="with --remote: a profile of your AWS configuration")

@@ -55,9 +55,30 @@ def write_endpoint(root: str, url: str, token: str | None) -> str:
     temporary = f"{path}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"url": url, "token": token, "pid": os.getpid()}, file)
+        json.dump({"url": url, "token": token, "pid": os.getpid(), "namespace": _namespace()}, file)
     os.replace(temporary, path)
     return path
+
+
+def _check_alive(found: Mapping[str, Any], path: str) -> None:
+    """
+    Whether the process that left word in `path` is still there: one that is killed cannot take it back.
+
+    Raises:
+        Problem: It is not, as far as we can see: in another container it may be.
+    """
+    pid = found.get("pid")
+    if found.get("namespace") == _namespace() and not os.path.exists(f"/proc/{pid}"):
+        why = f"process {pid}, which wrote this, has ended without a word"
+        raise Problem("WS301", "no emulator runs here", where=path, why=why, fix=FIX, exit=EXIT_UNREACHABLE)
+
+
+def _namespace() -> str:
+    """Which process ids are the same as ours."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def forget_endpoint(path: str) -> None:
@@ -71,7 +92,12 @@ def forget_endpoint(path: str) -> None:
 
 
 def find_endpoint(options: argparse.Namespace) -> Endpoint:
-    """The emulator to talk to."""
+    """
+    The emulator to talk to.
+
+    Raises:
+        Problem: The one of this folder has ended.
+    """
     token = os.environ.get("WARMSTATE_TOKEN")
     if options.endpoint:
         return Endpoint(options.endpoint, token, "--endpoint")
@@ -83,9 +109,12 @@ def find_endpoint(options: argparse.Namespace) -> Endpoint:
         try:
             with open(path, encoding="utf-8") as file:
                 found = json.load(file)
-            return Endpoint(str(found["url"]), token or found.get("token"), path)
+            here = Endpoint(str(found["url"]), token or found.get("token"), path)
         except (OSError, ValueError, KeyError):
             pass
+        else:
+            _check_alive(found, path)
+            return here
         if os.path.dirname(folder) == folder:
             return Endpoint(DEFAULT, token, "the default")
         folder = os.path.dirname(folder)
@@ -117,6 +146,21 @@ class Client:
             for line in answer.iter_lines():
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
+        except requests.RequestException as error:
+            raise ConnectionError(type(error).__name__) from None
+
+    @staticmethod
+    def pieces(answer: requests.Response) -> Iterator[bytes]:
+        """
+        The body of a streamed answer as it comes.
+
+        Raises:
+            ConnectionError: It broke off.
+        """
+        import requests
+
+        try:
+            yield from answer.iter_content(None)
         except requests.RequestException as error:
             raise ConnectionError(type(error).__name__) from None
 

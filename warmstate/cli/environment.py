@@ -15,20 +15,29 @@ if TYPE_CHECKING:
 __all__ = ["env"]
 
 
+NAMES = (
+    "AWS_ENDPOINT_URL_LAMBDA",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
+"""What is exported."""
+
+
 def env(options: argparse.Namespace) -> int:
     """Print shell exports; the access key id carries the emulator's token, where it has one."""
+    if options.unset:
+        if options.json:
+            print_json({"v": 1, "unset": NAMES})
+        else:
+            print("unset", *NAMES)
+        return EXIT_OK
     endpoint = find_endpoint(options)
-    variables = {
-        "AWS_ENDPOINT_URL_LAMBDA": endpoint.url,
-        "AWS_ACCESS_KEY_ID": endpoint.token or "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    values = (endpoint.url, endpoint.token or "local", "local", "us-east-1", "us-east-1")
+    variables = dict(zip(NAMES, values, strict=True))
     if options.json:
         print_json({"v": 1, "variables": variables})
-    elif options.unset:
-        print("unset " + " ".join(variables))
     else:
         print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
     return EXIT_OK

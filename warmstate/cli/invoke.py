@@ -131,7 +131,7 @@ def _streamed(options: argparse.Namespace, client: Client, payload: bytes) -> in
     if answer.status_code >= 400:
         raise refused(answer)
     decoder = EventStreamDecoder()
-    for data in answer.iter_content(None):
+    for data in client.pieces(answer):
         for headers, piece in decoder.feed(data):
             if headers[":event-type"] == "PayloadChunk" and not options.json:
                 sys.stdout.buffer.write(piece)
