@@ -4,7 +4,7 @@ The custom runtime: one process, its instance, and the loop that feeds it.
     next → invoke → post → finish → next
 
 1. The loop asks for an event, lets the instance answer it, posts the answer and lets the instance settle; nothing else.
-2. `next` is never timed out. What the platform answers to it and to a post leads to what `_ask` and `_took` say.
+2. What the platform answers to `next` leads to what `waiting` says, and to a post to what `delivery` says.
 3. The process ends in one place, `_leave`, whatever the reason.
 """
 
@@ -29,36 +29,31 @@ from warmstate.hosts.logs import HostNotices, open_log
 from warmstate.hosts.module_path import arrange
 from warmstate.hosts.signals import contain_handlers
 from warmstate.hosts.transport import NativeTransport, transport_for
-from warmstate.hosts.turns import Turns
+from warmstate.hosts.waiting import Waiting
 from warmstate.hosts.watcher import Terminated, Watcher, outlive, take_short_turns, write_stacks
 from warmstate.instance import Instance
 from warmstate.lifecycle.clock import clock_for
 from warmstate.lifecycle.environment import Environment
 from warmstate.lifecycle.events import Init, Shutdown
 from warmstate.lifecycle.marker import claim
-from warmstate.lifecycle.thaw import FreezeDetector
 from warmstate.wire.failure import describe, failure_from
 from warmstate.wire.payload import use_orjson
-from warmstate.wire.runtime_api import Failure, init_error_request, next_request
+from warmstate.wire.runtime_api import Failure, init_error_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from warmstate.hosts.http11 import Reply
     from warmstate.hosts.logs import Log
     from warmstate.instance.closing import ShutdownReport
-    from warmstate.lifecycle.events import ShutdownReason, Thaw
+    from warmstate.lifecycle.events import ShutdownReason
     from warmstate.lifecycle.marker import Claim
 
 __all__ = ["main", "run"]
 
 _LATE = 0.8  # of what init may take: then a slow one is told
-_TRIES = 5
-_BACK_OFF = 0.1  # `next` is tried this often, 0.1 s, 0.2 s, 0.4 s ... apart; then the process ends
 _WITHOUT_HEARTBEAT = 1.0
-_NEXT = next_request()
 
 
 def main() -> NoReturn:
@@ -115,9 +110,6 @@ class _Process:
     def _begin(self) -> None:
         environment = self._environment
         self._clock = clock_for(os.environ)
-        self._turns = Turns()
-        self._detector = FreezeDetector(held=self._turns.held)
-        self._idle_since = 0.0
         self._watcher = Watcher(
             budget=environment.shutdown_budget,
             dump_before=environment.dump_stacks,
@@ -130,6 +122,9 @@ class _Process:
         # On Managed Instances the main thread is free to watch by itself.
         self._watcher.start(thread=not environment.is_managed_instance)
         contain_handlers(self._notices)
+        self._waiting = Waiting(
+            self._transport, self._watcher, self._clock, self._notices, leave=self._leave, at_beat=self._at_beat
+        )
         self._extension = SilentExtension(self._transport.separate())
         if environment.extension:
             self._extension.register()
@@ -208,11 +203,15 @@ class _Process:
         environment = self._environment
         clock = self._clock
         guards = self._guards
+        waiting = self._waiting
         heeds = instance.heeds_acceptance
         traced = False
         while True:
             claim.write("next")
-            reply, thaw = self._ask()
+            try:
+                reply, thaw = waiting.ask()
+            except Terminated:
+                self._shut_down("spindown")
             invocation = delivery.event(reply, int(clock.wall() * 1000))
             if invocation is None:
                 if thaw is not None:
@@ -250,7 +249,7 @@ class _Process:
             if answer.wants_reset:
                 instance.shutdown(Shutdown("failure", environment.shutdown_budget))
                 self._leave(1)
-            self._idle_since = clock.wall()
+            waiting.idle_since = clock.wall()
 
     def _reinstall(self) -> None:
         self._notices.once("sigterm", "The handler replaced the SIGTERM handler; it was put back.")
@@ -318,42 +317,7 @@ class _Process:
         )
         host.run(lambda: bool(self._watcher.terminated))
 
-    def _ask(self) -> tuple[Reply, Thaw | None]:
-        """The next event, and the freeze that ended just before it."""
-        watcher = self._watcher
-        detector, clock, turns = self._detector, self._clock, self._turns
-        failures = 0
-        while True:
-            turns.held_from(turns.count())
-            detector.enter(clock.wall(), clock.monotonic())
-            try:
-                watcher.waiting = True
-                if watcher.terminated:
-                    raise Terminated
-                reply = self._transport.get(_NEXT, self._beat)
-                watcher.waiting = False
-            except Terminated:
-                self._shut_down("spindown")
-            except TransportError as error:
-                watcher.waiting = False
-                problem = str(error)
-            else:
-                if reply.status == 200:
-                    return reply, detector.leave(clock.wall(), clock.monotonic(), self._idle_since)
-                problem = f"The Runtime API answered {reply.status} to next: {reply.body[:200]!r}"
-                if reply.status == 500:
-                    self._notices.error(problem)
-                    self._leave(1)
-            failures += 1
-            if failures >= _TRIES:
-                self._notices.error(f"{problem} Tried {failures} times; this process ends.")
-                self._leave(1)
-            sleep(_BACK_OFF * 2.0 ** (failures - 1))
-
-    def _beat(self) -> None:
-        counted = self._turns.count()
-        self._detector.beat(self._clock.wall(), self._clock.monotonic())
-        self._turns.held_from(counted)
+    def _at_beat(self) -> None:
         self._extension.keep_asking()
         self._guards.check_idle()
 
