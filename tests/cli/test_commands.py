@@ -75,6 +75,18 @@ def test_repeat_prints_percentiles(run):
     assert sum(row["count"] for row in json.loads(out)["starts"].values()) == 10
 
 
+def test_a_traceback_is_lines(run):
+    """What came as one event, with carriage returns as the log service has it, is read line by line."""
+    run("invoke")
+    begun = json.loads(run("events", "--json")[1].splitlines()[-1])["id"]
+    run("invoke", "-d", json.dumps({"print": "Error\rTraceback\r\N{NO-BREAK SPACE} in it"}))
+    shown = run("logs", "--since", str(begun))[1]
+    said = [line for line in shown.splitlines() if "invoke" not in line and "REPORT" not in line]
+    indent = " " * said[0].index("Error")
+    assert said[1:] == [f"{indent}Traceback", f"{indent}  in it"]
+    assert "\r" not in shown
+
+
 def test_event_from_stdin_file_and_example(run, tmp_path, monkeypatch):
     """An event comes from an option, a file, stdin or an example."""
     path = tmp_path / "event.json"

@@ -32,6 +32,9 @@ pytestmark = pytest.mark.process
         (["invoke", "--nothing"], 2),
         (["scale", "many"], 2),
         (["invoke", "--expect-start", "restore"], 8),
+        (["invoke", "--expect-start", "restore", "-n", "2"], 8),
+        (["invoke", "--expect-start", "hot"], 2),
+        (["invoke", "--on", "i-999"], 2),
         (["dev"], 2),
         (["dev", "app"], 2),
         (["dev", "a.B", "c.B"], 2),
@@ -121,6 +124,9 @@ def test_verbose_shows_the_requests_and_where_an_error_comes_from(run, tmp_path)
         ["invoke", "--async", "--dry-run"],
         ["invoke", "-n", "0"],
         ["invoke", "-n", "2", "-c", "0"],
+        ["invoke", "-c", "2"],
+        ["invoke", "--async", "--expect-start", "warm"],
+        ["invoke", "--expect-start", "warm", "--dry-run"],
     ],
 )
 def test_what_contradicts_itself_is_refused(run, arguments):

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_parser"]
 
+STARTS = ["cold", "warm", "thaw", "reset", "restore", "provisioned"]
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
@@ -128,9 +130,7 @@ def _add_invoke(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true", help="only check that it would run")
     add("-n", "--repeat", type=int, default=1, metavar="N", help="send it N times and print percentiles")
     add("-c", "--parallel", type=int, default=1, metavar="N", help="with -n: N at once")
-    add(
-        "--expect-start", "--expect-kind", metavar="KIND", help='exit with 8 unless it was so found, for example "thaw"'
-    )
+    add("--expect-start", "--expect-kind", choices=STARTS, help="exit with 8 unless each was so found")
     add("--stream", action="store_true", help="print a streamed answer as it comes")
     add("-o", "--output-format", choices=["text", "json"], help="json is the same as --json")
     add("--on", metavar="INSTANCE", help="on that instance")

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from warmstate.cli.finding import Finding
+from warmstate.cli.functions import functions_from
 from warmstate.cli.output import duration, paint, print_json, size, uses_colour
+from warmstate.cli.package import package
 from warmstate.cli.problem import EXIT_OK, EXIT_PROBLEM_FOUND, Problem
 from warmstate.cli.settings import settle
 from warmstate.project import find_handlers
@@ -24,25 +27,18 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-__all__ = ["Finding", "doctor"]
+__all__ = ["doctor"]
 
 SLOW_IMPORT_MS = 500.0
-
-
-@attrs.frozen
-class Finding:
-    """One check: "ok", "warning" or "problem", what was found, and what to do."""
-
-    check: str
-    status: str
-    found: str
-    fix: str = ""
+IMPORT_LIMIT = 60.0
+"""Seconds after which an import is given up."""
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Run all checks."""
     findings = list(_machine())
     findings += _configuration(options)
+    findings += package(os.getcwd())
     handlers = [options.handler] if options.handler else find_handlers(os.getcwd())
     for name in handlers:
         findings += _handler(name)
@@ -96,6 +92,8 @@ def _configuration(options: argparse.Namespace) -> Iterator[Finding]:
     wanted.config = options.config
     try:
         found = settle(wanted)
+        if found.get("functions"):
+            functions_from(wanted, found)
     except Problem as problem:
         yield Finding("configuration", "problem", problem.what, problem.fix or "mend what the message names")
         return
@@ -149,14 +147,19 @@ def _handler(name: str) -> Iterator[Finding]:
         "print(json.dumps([ms, isinstance(found, type), slots, tails]), flush=True); os._exit(0)"
     )
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-c", code, module, attribute],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-            env={**os.environ, "PYTHONPYCACHEPREFIX": folder},
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", code, module, attribute],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=IMPORT_LIMIT,
+                env={**os.environ, "PYTHONPYCACHEPREFIX": folder},
+            )
+        except subprocess.TimeoutExpired:
+            fix = "do in on_init what may wait, with a limit"
+            yield Finding("handler", "problem", f"{name} is not imported after {IMPORT_LIMIT:.0f} s", fix)
+            return
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         places = [line.strip() for line in lines if line.startswith('  File "') and not line.startswith('  File "<')]

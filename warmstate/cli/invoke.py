@@ -93,12 +93,16 @@ def _check_together(options: argparse.Namespace) -> None:
     pairs = [("--on", "--cold")] if options.on and options.cold else []
     pairs += [(given[0], given[1])] if "--stream" in given[:1] and len(given) > 1 else []
     pairs += [("--async", "--dry-run")] if options.asynchronous and options.dry_run else []
+    pairs += [("--expect-start", flag) for flag in given if options.expect_start and flag in {"--async", "--dry-run"}]
     if pairs:
         what = f"{pairs[0][0]} does not go with {pairs[0][1]}"
         raise Problem("WS203", what, fix="leave one of them out", exit=EXIT_USAGE)
     for flag, number in (("-n", options.repeat), ("-c", options.parallel)):
         if number < 1:
             raise Problem("WS203", f"{flag} {number} is not possible", fix="1 is the least", exit=EXIT_USAGE)
+    if options.parallel > 1 and options.repeat == 1:
+        what = f"-c {options.parallel} is for more than one event"
+        raise Problem("WS203", what, fix=f"say how many: -n {10 * options.parallel}", exit=EXIT_USAGE)
 
 
 def _qualifier(options: argparse.Namespace) -> str:
@@ -158,6 +162,8 @@ def refused(answer: requests.Response) -> Problem:
         "RequestTooLargeException": "6 MB is the most for an event, 1 MB with --async",
     }
     fix = "--client-context takes a JSON object" if "context" in message else fixes.get(code, "")
+    if "no instance" in message:
+        fix = "warmstate ps shows what there is"
     return Problem("WS201", f"{code}: {message}", fix=fix, exit=EXIT_USAGE)
 
 

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "line_of", "logs", "state"]
 
+BADGES = {
+    "initStart": "START",
+    "initRuntimeDone": "READY",
+    "restoreStart": "RESTORE",
+    "restoreRuntimeDone": "READY",
+    "restoreReport": "RESTORED",
+    "runtimeDone": "DONE",
+    "throttled": "THROTTLE",
+}
+"""What would be wider than its column under its own name."""
+INDENT = " " * 28
+"""Under the text of a line of the log."""
+
 
 def state(options: argparse.Namespace) -> int:
     """What the instance wrote about itself before its latest next: a frozen process cannot be asked."""
@@ -84,8 +97,11 @@ def line_of(event: dict[str, Any]) -> str:
 
 def _said(kind: str, record: dict[str, Any]) -> tuple[str, str]:
     """A badge and words for an event."""
-    if kind in {"function", "extension"}:
-        return "", str(record["line"])
+    if kind in {
+        "function",
+        "extension",
+    }:  # a traceback is one event; the log service shows its carriage returns as lines
+        return "", str(record["line"]).rstrip("\r").replace("\r", "\n" + INDENT).replace("\N{NO-BREAK SPACE}", " ")
     metrics = record.get("metrics", {})
     request = str(record.get("requestId", ""))[:8]
     if kind == "platform.initReport":
@@ -106,4 +122,5 @@ def _said(kind: str, record: dict[str, Any]) -> tuple[str, str]:
         used = f"{record['runtimeMs']:.0f} ms of {record['runtimeBudgetMs']} ms"
         return "DOWN", f"{record['reason']}  {used}{'  killed' if record['killed'] else ''}"
     words = "  ".join(f"{key} {value}" for key, value in record.items() if not isinstance(value, dict))
-    return kind.rpartition(".")[2].upper(), words
+    name = kind.rpartition(".")[2]
+    return BADGES.get(name, name.upper()), words

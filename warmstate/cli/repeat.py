@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from warmstate.cli.client import Client
 from warmstate.cli.output import note, print_json, table
-from warmstate.cli.problem import EXIT_FUNCTION_ERROR, EXIT_OK, EXIT_THROTTLED, Problem
+from warmstate.cli.problem import EXIT_FUNCTION_ERROR, EXIT_OK, EXIT_THROTTLED, EXIT_UNEXPECTED, Problem
 
 if TYPE_CHECKING:
     import argparse
@@ -68,7 +68,12 @@ def repeat(options: argparse.Namespace, payload: bytes) -> int:
         )
     if counts["throttled"]:
         return EXIT_THROTTLED
-    return EXIT_FUNCTION_ERROR if counts["failed"] else EXIT_OK
+    if counts["failed"]:
+        return EXIT_FUNCTION_ERROR
+    if options.expect_start and set(times) != {options.expect_start}:
+        note(options, f"expected the start {options.expect_start}, found {', '.join(sorted(times))}")
+        return EXIT_UNEXPECTED
+    return EXIT_OK
 
 
 def _figures(values: list[float]) -> dict[str, float]:

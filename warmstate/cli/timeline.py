@@ -118,7 +118,7 @@ def text(found: Sequence[Band]) -> str:
             cells[begin:end] = MARKS[band.kind] * (end - begin)
         lines.append(f"{instance:<6} {''.join(cells)}")
     legend = "  ".join(f"{mark} {kind}" for kind, mark in MARKS.items())
-    return "\n".join([*lines, f"{'':<6} {duration(last - first)}   {legend}"])
+    return "\n".join([*lines, f"{'':<6} {duration(last - first)} in all   {legend}"])
 
 
 def svg(found: Sequence[Band]) -> str:
