@@ -108,6 +108,7 @@ class Context:
     def log(self, msg: object) -> None:
         """Write `msg` to the log as it is, without a level or a line end."""
         sys.stdout.write(msg if isinstance(msg, str) else str(msg))
+        sys.stdout.flush()
 
     def defer(self, tail: Buffer[Any]) -> None:
         """

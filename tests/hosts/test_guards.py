@@ -184,13 +184,14 @@ def test_other_signal_handlers_are_named_once_and_stay(guards, said):
         signal.signal(signal.SIGUSR2, before)
 
 
-@pytest.mark.parametrize("end", [None, "closed"])
+@pytest.mark.parametrize("end", [None, "closed", "detached"])
 def test_a_standard_stream_that_is_gone(said, monkeypatch, end, tmp_path):
     """Prints of the next handler must not raise."""
     stream = (tmp_path / "out").open("w")
     monkeypatch.setattr(sys, "stdout", stream)
     guards = Guards(said)
-    stream.close()
+    kept = stream.detach() if end == "detached" else stream
+    kept.close()
     monkeypatch.setattr(sys, "stdout", None if end is None else stream)
     guards.look_closer()
 

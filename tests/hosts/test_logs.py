@@ -9,6 +9,7 @@ import struct
 
 import pytest
 
+from tests.hosts.scripted import wait_for
 from warmstate.context import Context, current
 from warmstate.hosts.logging_handler import install
 from warmstate.hosts.logs import DEBUG, ERROR, INFO, WARNING, HostNotices, Log, open_log
@@ -205,7 +206,11 @@ class TestEvents:
         for value in (Silent(), {1, 2}, cycle, float("nan")):
             log.write(log.json_text({"level": "INFO", "message": value}))
 
-        assert ["INFO"] * 4 == [line["level"] for line in pipe.json]
+        log.write(log.json_text({"level": "INFO", "message": cycle, "warmstate": {"kind": "cold"}}))
+        lines = pipe.json
+
+        assert ["INFO"] * 5 == [line["level"] for line in lines]
+        assert {"kind": "cold"} == lines[-1]["warmstate"], "what has a form keeps it"
 
 
 class TestFailures:
@@ -260,6 +265,34 @@ class TestLogging:
         assert {"timestamp", "level", "message", "logger", "requestId", "order", "odd", "warmstate"} == set(line)
         assert [{"structured": 1}, "app", 7, "{1}"] == [line[name] for name in ("message", "logger", "order", "odd")]
         assert {"kind": "cold", "generation": 1, "seq": 1, "frozen_ms": 0} == line["warmstate"]
+
+    def test_no_extra_takes_the_name_of_a_field(self, pipe, logger, serving):
+        """Time, level, request and the rest of a line are ours to say."""
+        install(Log(pipe.write, json=True), None)
+        serving(context(tenant_id="blue"))
+        managed = ("timestamp", "level", "requestId", "tenantId", "errorType", "errorMessage", "stackTrace", "location")
+        logging.getLogger("app").warning(
+            "x", extra=dict.fromkeys((*managed, "logger", "warmstate"), "mine") | {"own": 1}
+        )
+        (line,) = pipe.json
+
+        assert "mine" not in line.values()
+        assert ["r-1", "blue", "app", 1] == [line[name] for name in ("requestId", "tenantId", "logger", "own")]
+
+    def test_an_exception_that_cannot_be_told(self, pipe, logger):
+        """Its type is, and where."""
+
+        class Silent(Exception):
+            def __str__(self):
+                raise RuntimeError
+
+        install(Log(pipe.write, json=True), None)
+        logging.getLogger("app").error("failed", exc_info=Silent())
+        (line,) = pipe.json
+
+        assert ["failed", "Silent", "<unprintable Silent>"] == [
+            line[name] for name in ("message", "errorType", "errorMessage")
+        ]
 
     def test_an_exception_is_told_whole(self, pipe, logger):
         """In JSON by fields, in text in the same event."""
@@ -376,6 +409,29 @@ def test_the_log_outlives_what_a_handler_does_to_it(api, start):
     runtime.ended()
 
     assert 2 == runtime.output.count("[ERROR] ValueError: still told\rTraceback")
+
+
+PRINTS = """
+import sys
+
+print("init", end="")
+
+def handler(event, context):
+    print(" out", end="")
+    sys.stderr.write(" err")
+    context.log(" log")
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("concurrency", [None, "2"])
+def test_what_is_printed_without_a_line_end_is_not_kept_for_the_next_request(api, start, concurrency):
+    """It is written by the time the next event is asked for: a freeze, or an end without notice, may follow."""
+    runtime = start(PRINTS, **({} if concurrency is None else {"AWS_LAMBDA_MAX_CONCURRENCY": concurrency}))
+    api.wait_until_idle()
+    wait_for(lambda: runtime.output == "init")
+    api.ask("r-1")
+    wait_for(lambda: sorted(runtime.output.split()) == ["err", "init", "log", "out"])
 
 
 @pytest.mark.process

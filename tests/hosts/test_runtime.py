@@ -287,6 +287,43 @@ class TestInit:
         assert "[ERROR]" in runtime.output
 
     @pytest.mark.parametrize(
+        ("name", "outcome"),
+        [("os", "conflict"), ("select", "conflict"), ("fcntl", "conflict"), ("warmstate", "absent"), ("logging", "served"), ("json", "served"), ("queue", "served")],
+    )  # fmt: skip
+    def test_a_handler_file_with_the_name_of_a_module_of_pythons(self, api, start, tmp_path, name, outcome):
+        """The runtime starts with Python's own. What it loaded itself is told to be taken, any other is the function's file."""
+        (tmp_path / f"task/{name}.py").write_text("def handler(event, context): return __name__")
+        start("", f"{name}.handler")
+        api.send("1")
+        said = api.answer().json
+
+        if outcome == "served":
+            assert name == said
+        else:
+            kind = {"conflict": "Runtime.BuiltInModuleConflict", "absent": "Runtime.HandlerNotFound"}[outcome]
+            assert kind == said["errorType"]
+            assert name in said["errorMessage"]
+
+    def test_helpers_with_the_names_of_modules_of_pythons(self, api, start, tmp_path):
+        """A file of the function beside its handler keeps nothing of the runtime from starting."""
+        for name in (
+            "select",
+            "fcntl",
+            "_json",
+            "_socket",
+            "binascii",
+            "threading",
+            "socket",
+            "traceback",
+            "asyncio",
+            "json",
+        ):
+            (tmp_path / f"task/{name}.py").write_text("raise RuntimeError(__name__)")
+        start("def handler(event, context): return event")
+
+        assert [1] == api.ask("1", [1]).json
+
+    @pytest.mark.parametrize(
         ("name", "value"), [("WARMSTATE_THAW_AFTER", "soon"), ("WARMSTATE_TRANSPORT", "carrier pigeon")]
     )
     def test_a_bad_setting_is_an_init_error_that_names_it(self, api, start, name, value):
@@ -652,6 +689,7 @@ class TestStreams:
         assert "after the last chunk" == error["errorMessage"]
         assert b"0," == api.ask("2", {"chunks": 1}).body
         assert "finally 50" in runtime.output
+        assert "[ERROR] ValueError: after the last chunk\rTraceback" in runtime.output
 
     def test_a_client_that_goes(self, api, start):
         """The generator is closed, its finally block runs, and the next event is served."""

@@ -92,6 +92,8 @@ ANSWERS = (
     Case("empty bytes", "return b''"),
     Case("5 MB", "return 'x' * 5_000_000"),
     Case("100 levels out", "a = []\nfor _ in range(100): a = [a]\nreturn a"),
+    Case("an object with a method _asdict", "return [Named()]"),
+    Case("a dict of another class", "return collections.Counter('aab')"),
     Case("the batch answer of SQS", "return {'batchItemFailures': [{'itemIdentifier': 'm-1'}]}"),
     Case("a set", "return {1}", same="type", because="Answers"),
     Case("a datetime", "return {'a': [{'when': datetime.datetime.now()}]}", same="type", because="Answers"),
@@ -99,6 +101,11 @@ ANSWERS = (
     Case("bytes inside", "return {'a': b'x'}", same="nothing", because="Answers"),
     Case("a tuple as a key", "return {(1, 2): 3}", same="type", because="Answers"),
     Case("a cycle", "a = []; a.append(a); return a", same="type", because="Answers"),
+    Case("an integer of 5,000 digits", "return [10 ** 5000]", same="type", because="Answers"),
+    Case("a dict whose items raise", "return [Raising(a=1)]", same="value", because="Answers"),
+    Case("a mock", "return unittest.mock.MagicMock()", same="type", because="Answers"),
+    Case("bytes as a key", "return {b'a': 1}", same="nothing", because="Answers"),
+    Case("NaN as a key", "return {float('nan'): 1}", same="nothing", because="Answers"),
     Case("NaN", "return {'a': float('nan')}", same="nothing", because="Answers"),
     Case("Infinity", "return float('inf')", same="nothing", because="Answers"),
     Case("a Decimal that is no number", "return D('NaN')", same="nothing", because="Answers"),
@@ -115,6 +122,7 @@ ERRORS = (
     Case("words beyond ASCII", "raise ValueError('grüße 🎞')", same="value", because="Errors"),
     Case("several lines", "raise ValueError('a\\nb\\tc')"),
     Case("an exception of one's own", "raise Own('x', 2)"),
+    Case("a class whose name is beyond ASCII", "raise type('Größe', (Exception,), {})('x')", same="value", because="Errors"),
     Case("a deeper stack", "return outer(event)"),
     Case("an exception with a cause", "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise ValueError('wrapped') from error"),
     Case("an exception group", "raise ExceptionGroup('several', [ValueError(1), KeyError(2)])"),
@@ -175,7 +183,7 @@ INIT_CASES = (
 )  # fmt: skip
 
 _MODULE = """
-import collections, datetime, decimal, enum, itertools, json, logging, os, sys, time
+import collections, datetime, decimal, enum, itertools, json, logging, os, sys, time, unittest.mock
 
 D = decimal.Decimal
 COUNTER = itertools.count()
@@ -185,6 +193,10 @@ class Text(str): pass
 class Number(int): pass
 class Real(float): pass
 class Own(Exception): pass
+class Raising(dict):
+    def items(self): raise LookupError("mine")
+class Named:
+    def _asdict(self): return {"a": (1, {"b": None})}
 class Color(enum.IntEnum):
     RED = 1
 

@@ -45,23 +45,37 @@ def test_chunk_sizes_are_hexadecimal():
 
 def test_the_prelude():
     """JSON without a NUL, eight NUL bytes, then the payload."""
-    prelude = http_response(201, {"X-Name": "a\0b"}, ["a=1; Path=/", "b=2"]).prelude()
+    prelude = http_response(201, {"X-Name": "ü", "Content-Length": 3}, ["a=1; Path=/", "b=2"]).prelude()
     text, delimiter, rest = prelude.partition(b"\0" * 8)
 
     assert {
         "statusCode": 201,
-        "headers": {"X-Name": "a\0b"},
+        "headers": {"X-Name": "ü", "Content-Length": "3"},
         "cookies": ["a=1; Path=/", "b=2"],
     } == json.loads(text)
     assert b"\0" not in text
     assert (b"\0" * 8, b"") == (delimiter, rest)
 
 
-@pytest.mark.parametrize("status", [0, 99, 600, -200])
+@pytest.mark.parametrize("status", [0, 99, 600, -200, True, 200.5, "200", None])
 def test_a_status_that_is_none(status):
     """Refused where it is written."""
     with pytest.raises(ValueError, match="100 to 599"):
         http_response(status)
+
+
+@pytest.mark.parametrize(
+    ("headers", "cookies"),
+    [
+        ({"X": "a\r\nSet-Cookie: b"}, ()), ({"X\n": "a"}, ()), ({"X": "a\0b"}, ()), ({"X": None}, ()), ({"X": b"a"}, ()),
+        ({"X": ["a", "b"]}, ()), ({b"X": "a"}, ()), ({}, "a=1"), ({}, b"a=1"), ({}, {"a": "1"}), ({}, [b"a=1"]), ({}, [None]),
+        ({}, ["a=1\r\nX: b"]),
+    ],
+)  # fmt: skip
+def test_headers_and_cookies_that_are_none(headers, cookies):
+    """Refused where they are written: a line break would begin another header, and text would become a cookie per letter."""
+    with pytest.raises((TypeError, ValueError), match=r"line break|not text|a list of text"):
+        http_response(200, headers, cookies)
 
 
 def test_more_than_the_gateway_reads():

@@ -122,7 +122,11 @@ class Delivery:
             from warmstate.hosts.streams import send_stream
 
             self._open = None
-            self._accepted = self._took(send_stream(self._transport, invocation, outcome, self._notices))
+
+            def failed(failure: Failure) -> None:
+                self._log.failure(failure, answer.context)
+
+            self._accepted = self._took(send_stream(self._transport, invocation, outcome, self._notices, failed))
         elif isinstance(outcome, Failure):
             self._log.failure(outcome, answer.context)
             self._submit(error_request(invocation, outcome))

@@ -26,6 +26,7 @@ from os import chdir, fsdecode, getcwdb, umask, waitid
 from sys import getprofile, getrecursionlimit, getswitchinterval, gettrace
 
 from warmstate.hosts.descriptors import leads_to
+from warmstate.hosts.logs import flush_printed
 from warmstate.hosts.watcher import take_short_turns
 
 TYPE_CHECKING = False
@@ -136,6 +137,7 @@ class Guards:
 
         `doubtful` asks for a closer look: the handler failed, or the process was frozen.
         """
+        flush_printed()
         self._events += 1
         if doubtful or self._events >= _EVERY:
             self.look_closer()
@@ -296,7 +298,7 @@ class Guards:
                 )
         for (number, name), before in zip(_STANDARD, self._streams, strict=True):
             now = getattr(sys, name, None)
-            if before is not None and (now is None or getattr(now, "closed", False) is True):
+            if before is not None and _is_closed(now):
                 # Not closed with the object: the number must not go to somebody's socket.
                 again = _open(number, "w" if number else "r", 1, None, "backslashreplace", None, False)
                 setattr(sys, name, again)
@@ -349,6 +351,15 @@ class Guards:
             "guard children",
             "Child processes of the handler are left after its answer: they freeze with the environment. Wait for them in the handler.",
         )
+
+
+def _is_closed(stream: object) -> bool:
+    try:
+        return stream is None or getattr(stream, "closed", False) is True
+    except ValueError:  # it was detached from what it wrote to
+        return True
+    except Exception:  # noqa: BLE001 - the user's own
+        return False
 
 
 def _handlers() -> list[Any]:

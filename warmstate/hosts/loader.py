@@ -60,16 +60,15 @@ def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
 
     Raises:
         MalformedHandlerName: see `split_name`.
-        BuiltInModuleConflict: the module's name is taken by a module of the interpreter.
+        BuiltInModuleConflict: the module's name is taken by a module of the interpreter, or of the runtime.
         HandlerImportError: the module, or one that it imports, cannot be found or imported.
         HandlerSyntaxError: the module, or one that it imports, is not valid Python.
         HandlerNotFound: the module has nothing of that name, or what it has cannot be called.
     """
     module_name, attribute = split_name(name)
     if module_name.partition(".")[0] in sys.builtin_module_names:
-        raise BuiltInModuleConflict(
-            f"Cannot use built-in module {module_name} as a handler module: rename the file, Python finds its own first."
-        )
+        raise _conflict(module_name)
+    is_taken = module_name in sys.modules
     _loading.append(name)
     try:
         __import__(module_name)
@@ -84,6 +83,8 @@ def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
         try:
             target = getattr(target, part)
         except AttributeError:
+            if is_taken:  # by the interpreter or the runtime, before the function's file could be found
+                raise _conflict(module_name) from None
             raise HandlerNotFound(f"Handler '{attribute}' missing on module '{module_name}'") from None
     if not callable(target):
         raise HandlerNotFound(
@@ -94,3 +95,9 @@ def load_handler(name: str) -> Callable[[Any, Any], object] | type[Any]:
         if target is function:
             return handler_class
     return target  # type: ignore[no-any-return]
+
+
+def _conflict(module_name: str) -> BuiltInModuleConflict:
+    return BuiltInModuleConflict(
+        f"Cannot use built-in module {module_name} as a handler module: rename the file, Python finds its own first."
+    )

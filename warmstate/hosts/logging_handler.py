@@ -11,6 +11,7 @@ import time
 
 from warmstate.context import current
 from warmstate.hosts.logs import LEVEL_NAMES, Log, request_facts
+from warmstate.wire.failure import safe_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ _SECONDS = "%Y-%m-%dT%H:%M:%S"
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
     "aws_request_id",
     "message",
+    "errorMessage",
+    "errorType",
+    "location",
+    "stackTrace",
     "taskName",
     "tenant_id",
+    "timestamp",
     "warmstate",
 }
-"""Attributes of a record that are not `extra`."""
+"""Attributes of a record that are not `extra`, and names in a line that no extra can take."""
 
 
 def install(log: Log, level: str | None) -> LambdaLoggerHandler:
@@ -88,7 +94,7 @@ class _JsonFormatter(logging.Formatter):
             kind, error, stack = record.exc_info
             fields["stackTrace"] = traceback.format_tb(stack)
             fields["errorType"] = kind.__name__
-            fields["errorMessage"] = str(error)
+            fields["errorMessage"] = safe_text(error)
             fields["location"] = f"{record.pathname}:{record.funcName}:{record.lineno}"
         fields["requestId"] = request_id
         fields["tenantId"] = tenant

@@ -63,6 +63,7 @@ class _LoggingWatch:
         def exec_module(module: Any) -> None:
             del loader.exec_module  # the loader's own again
             run(module)
-            _install(self._log, self._level)
+            if hasattr(module, "LogRecord"):  # else it is a file of the function that bears the name
+                _install(self._log, self._level)
 
         loader.exec_module = exec_module

@@ -45,6 +45,7 @@ __all__ = [
     "WARNING",
     "HostNotices",
     "Log",
+    "flush_printed",
     "open_log",
     "request_facts",
 ]
@@ -300,6 +301,18 @@ def request_facts(context: Context | None) -> tuple[str, str | None, dict[str, o
     return context.aws_request_id, context.tenant_id, facts
 
 
+def flush_printed() -> None:
+    """Write what was printed without a line end; it belongs to the event that ends now, not to the next one."""
+    try:
+        sys.stdout.flush()
+    except BaseException:  # noqa: BLE001 - closed, or replaced by the user's own, which may raise anything
+        pass
+    try:
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - as above
+        pass
+
+
 def _copy(fd: int) -> int | None:
     try:
         return fcntl(fd, F_DUPFD_CLOEXEC, LOWEST_OWN)
@@ -319,5 +332,15 @@ def _encode_anything(line: dict[str, Any]) -> str:
 
     try:
         return json.JSONEncoder(ensure_ascii=False, default=as_text, skipkeys=True).encode(line)
-    except Exception:  # noqa: BLE001 - a cycle, or somebody's __repr__: keep what every line must have
-        return encode_text({name: as_text(value) for name, value in line.items()}, escape=False)
+    except Exception:  # noqa: BLE001 - a cycle, or somebody's __repr__: what has no form is text as a whole
+        return encode_text(
+            {name: value if _has_form(value) else as_text(value) for name, value in line.items()}, escape=False
+        )
+
+
+def _has_form(value: object) -> bool:
+    try:
+        encode_text(value)
+    except AnswerEncodeError:
+        return False
+    return True

@@ -20,6 +20,7 @@ from sys import getprofile, gettrace, setprofile, settrace
 from time import monotonic, sleep
 
 from warmstate.errors import TransportError
+from warmstate.hosts.logs import flush_printed
 from warmstate.hosts.watcher import outlive, take_short_turns
 from warmstate.lifecycle.events import Shutdown
 from warmstate.wire.failure import describe
@@ -259,6 +260,7 @@ class ManagedHost:
                 late = invocation.invocation_id is None and clock.wall() > slot.deadline
                 accepted = slot in self._slots and not late and delivery.answer(invocation, answer)
                 instance.finish(answer, accepted=accepted)
+                flush_printed()
                 slot.deadline = 0.0
                 if answer.wants_reset:
                     self._wants_reset = True

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from _thread import _count as count_threads
 from os import _exit, getpid
 from time import monotonic, sleep
@@ -25,7 +24,7 @@ from warmstate.hosts.extension import SilentExtension
 from warmstate.hosts.guards import Guards
 from warmstate.hosts.loader import load_handler
 from warmstate.hosts.logging_watch import follow_logging
-from warmstate.hosts.logs import HostNotices, open_log
+from warmstate.hosts.logs import HostNotices, flush_printed, open_log
 from warmstate.hosts.module_path import arrange
 from warmstate.hosts.signals import contain_handlers
 from warmstate.hosts.transport import NativeTransport, transport_for
@@ -157,6 +156,7 @@ class _Process:
             pass_through_snapshot(self._transport, self._instance, self._claim)
         # What init made lives as long as the process: the collector need not look at it again.
         use_orjson()
+        flush_printed()
         bundle.close()
         if not environment.is_managed_instance:
             if count_threads() > 1:  # more than the watcher
@@ -358,10 +358,6 @@ class _Process:
         claimed: Claim | None = getattr(self, "_claim", None)
         if claimed is not None and word == "exit":
             claimed.close("exit")
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except BaseException:  # noqa: BLE001 - closed, or replaced by the user's own, which may raise anything
-                pass
+        flush_printed()
         # Threads of the user must not hold up the end, and the platform counts nothing that runs after it.
         _exit(code)

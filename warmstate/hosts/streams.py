@@ -10,10 +10,12 @@ from warmstate.wire.streaming import LAST_CHUNK, chunk_head, error_trailers, str
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from warmstate.hosts.http11 import Reply
     from warmstate.hosts.transport import NativeTransport
     from warmstate.lifecycle.notices import Notices
-    from warmstate.wire.runtime_api import Invocation, Request, StreamedSuccess
+    from warmstate.wire.runtime_api import Failure, Invocation, Request, StreamedSuccess
 
 __all__ = ["Stream", "send_stream"]
 
@@ -69,12 +71,16 @@ class Stream:
 
 
 def send_stream(
-    transport: NativeTransport, invocation: Invocation, streamed: StreamedSuccess, notices: Notices
+    transport: NativeTransport,
+    invocation: Invocation,
+    streamed: StreamedSuccess,
+    notices: Notices,
+    failed: Callable[[Failure], object],
 ) -> Reply | None:
     """
     Send the chunks as they come, and the terminating one only when the handler's code is over and committed.
 
-    A handler that fails after the first byte ends the body with the two error trailers.
+    A handler that fails after the first byte ends the body with the two error trailers; `failed` is told how.
     When the client or the platform no longer reads, the generator is closed, so that its `finally` blocks run.
     Returns the platform's reply, or None when there was none.
     """
@@ -93,7 +99,9 @@ def send_stream(
             except StopIteration:
                 break
             except BaseException as error:  # noqa: BLE001 - user code may raise anything
-                end = error_trailers(failure_from(error, request_id=invocation.request_id))
+                failure = failure_from(error, request_id=invocation.request_id)
+                failed(failure)
+                end = error_trailers(failure)
                 break
             if chunk:
                 stream.send(chunk_head(len(chunk)) + chunk + b"\r\n")

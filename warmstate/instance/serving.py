@@ -316,12 +316,14 @@ class Serving:
 
     def _resolve(self, answer: Answer, result: object, context: Context) -> object:
         """Wait for what is awaitable; start the stream of a generator, which leaves `answer.stream` set."""
-        if hasattr(result, "__await__"):
+        # The class is asked, as Python itself does: a mock has whatever one asks for.
+        if hasattr(type(result), "__await__"):
             result = self._in_time(context, self._code.wait, result)
             if type(result) in _PLAIN:
                 return result
         # A generator, or an async one; other things have a `send` too.
-        if hasattr(result, "asend") or (hasattr(result, "send") and hasattr(result, "__next__")):
+        kind = type(result)
+        if hasattr(kind, "asend") or (hasattr(kind, "send") and hasattr(kind, "__next__")):
             from warmstate.instance.streamed import Stream
 
             context.may_defer = False

@@ -49,7 +49,7 @@ class UserCode:
         if self.always_on_loop:
             return self.wait(_called(function, arguments), budget=budget)
         result = function(*arguments)
-        if result is not None and hasattr(result, "__await__"):
+        if result is not None and hasattr(type(result), "__await__"):
             return self.wait(cast("Awaitable[Any]", result), budget=budget)
         return result
 
@@ -63,7 +63,7 @@ class UserCode:
 
         `left` tells how many seconds the next item of an async one may take; a plain one cannot be interrupted.
         """
-        if hasattr(items, "__anext__"):
+        if hasattr(cast("object", type(items)), "__anext__"):
             return self._the_loop().iterate(items, left)
         if self.always_on_loop:
             return self._the_loop().iterate(_stepped(items))
@@ -94,7 +94,7 @@ class UserCode:
 
 async def _called(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
     result = function(*arguments)
-    return await cast("Awaitable[object]", result) if hasattr(result, "__await__") else result
+    return await cast("Awaitable[object]", result) if hasattr(type(result), "__await__") else result
 
 
 async def _stepped(items: Iterator[Any]) -> AsyncIterator[Any]:

@@ -69,6 +69,7 @@ def failure_from(error: BaseException, *, request_id: str = "") -> Failure:
         cause = _xray_cause(error, kind, message, frames)
         return failure_of(kind, message, stack, request_id=request_id, xray_cause=cause)
     except BaseException:  # noqa: BLE001 - out of memory or of stack: the type alone is still an answer
+        kind = _sendable(kind)
         return Failure(kind, _UNDESCRIBED.replace(b"KIND", kind.encode()).replace(b"ID", request_id.encode()))
 
 
@@ -90,24 +91,31 @@ def failure_of(
     )
     if len(body) > _MOST_BODY:  # text that needs escapes grows sixfold
         return failure_of(kind, message[:2048], (stack or [])[:4], request_id=request_id, xray_cause=xray_cause)
-    return Failure(kind, body.encode(), xray_cause)
+    return Failure(_sendable(kind), body.encode(), xray_cause)
 
 
 def type_name(error: BaseException) -> str:
-    """The `errorType` of `error`: the wire type of our own errors, else the class's name in letters a header allows."""
+    """The `errorType` of `error`: the wire type of our own errors, else the class's name, its letters and digits at least."""
     try:
         if is_a(error, SystemExit):
             return "Runtime.HandlerExit"
         known: Any = error
-        return _sendable(known.wire_type if is_a(error, WarmstateError) else _name_of(type(error)))
+        name = known.wire_type if is_a(error, WarmstateError) else _name_of(type(error))
+        if _NAME_LETTERS.issuperset(name) and 0 < len(name) <= _MOST_NAME:
+            return str(name)
+        return (
+            "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name[:_MOST_NAME])
+            or "Exception"
+        )
     except BaseException:  # noqa: BLE001 - user code
         return "Exception"
 
 
 def _sendable(name: str) -> str:
-    if _NAME_LETTERS.issuperset(name) and 0 < len(name) <= _MOST_NAME:
+    """`name` in letters that a header allows."""
+    if _NAME_LETTERS.issuperset(name):
         return name
-    return "".join(letter if letter in _NAME_LETTERS else "_" for letter in name[:_MOST_NAME]) or "Exception"
+    return "".join(letter if letter in _NAME_LETTERS else "_" for letter in name)
 
 
 def describe(error: BaseException) -> str:

@@ -203,7 +203,9 @@ def encode_text(value: object, *, escape: bool = True) -> str:
         text = "".join(encode(value, 0))
         if type(value) in _SCALARS or _is_plain(value):
             return text
-    except (TypeError, ValueError, RecursionError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - what the value is made of may be the user's
         pass
     from warmstate.wire.plain import plain  # what is unusual, or wrong, is told there
 

@@ -11,6 +11,7 @@ import sys
 from binascii import hexlify
 
 from warmstate.errors import AnswerEncodeError
+from warmstate.wire.failure import safe_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plain"]
 
 _MOST_PATH = 300  # characters of a path shown in a message
+_BARE = frozenset((dict, list, tuple))
+_SURELY_SHORT = 2000  # bits of an integer that Python writes whatever sys.set_int_max_str_digits() says
 
 
 def plain(value: object) -> tuple[object, str]:
@@ -35,6 +38,10 @@ def plain(value: object) -> tuple[object, str]:
         raise AnswerEncodeError(
             "Unable to marshal response: the answer is nested too deeply to be written as JSON"
         ) from None
+    except (AnswerEncodeError, MemoryError):
+        raise
+    except Exception as error:  # a method of what the answer is made of
+        raise AnswerEncodeError(f"Unable to marshal response: {safe_text(error)}") from error
     return tree, walk.mark if walk.marked else ""
 
 
@@ -52,7 +59,11 @@ class _Walk:
         self.marked = False
 
     def convert(self, value: Any, path: tuple[Any, ...]) -> object:
-        if value is None or isinstance(value, (str, bool, int)):
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, int):
+            if int.bit_length(value) > _SURELY_SHORT:
+                _digits_of(value, path)
             return value
         if isinstance(value, float):
             if value - value != 0.0:
@@ -61,15 +72,22 @@ class _Walk:
         if isinstance(value, self._decimal):
             return self._number(value, path)
         container: Any = value
-        as_dict = getattr(container, "_asdict", None) if isinstance(value, tuple) else None
-        if not isinstance(value, (dict, list, tuple)):
+        as_dict = None if type(value) in _BARE else getattr(container, "_asdict", None)
+        if not callable(as_dict):
+            as_dict = None
+        if as_dict is None and not isinstance(value, (dict, list, tuple)):
             raise _error(path, f"Object of type {type(value).__name__} is not JSON serializable{_advice(value)}")
         if id(container) in self._open:
             raise _error(path, "the value contains itself")
         self._open.add(id(container))
         try:
             if as_dict is not None:
-                return self._mapping(as_dict(), path)
+                named: Any = as_dict()
+                if not issubclass(type(named), dict):
+                    raise _error(
+                        path, f"_asdict() of {type(container).__name__} returned {type(named).__name__}, not a dict"
+                    )
+                return self._mapping(named, path)
             if isinstance(value, dict):
                 return self._mapping(container, path)
             return [self.convert(item, (path, number)) for number, item in enumerate(container)]
@@ -93,7 +111,7 @@ class _Walk:
         if isinstance(key, bool):
             return "true" if key else "false"
         if isinstance(key, int):
-            return int.__repr__(key)
+            return _digits_of(key, path)
         if isinstance(key, float) and key - key == 0.0:
             return float.__repr__(key)
         raise _error(
@@ -105,6 +123,13 @@ class _Walk:
             raise _error(path, f"{value} is not a JSON number; send None or text in its place")
         self.marked = True
         return f"{self.mark}{value}{self.mark}"
+
+
+def _digits_of(value: int, path: tuple[Any, ...]) -> str:
+    try:
+        return int.__repr__(value)
+    except ValueError as error:  # longer than Python writes
+        raise _error(path, str(error)) from None
 
 
 def _error(path: tuple[Any, ...], what: str) -> AnswerEncodeError:
@@ -136,6 +161,8 @@ def _advice(value: object) -> str:
         return "; make it a list"
     if hasattr(value, "isoformat"):
         return "; write value.isoformat()"
+    if name == "HttpResponse":
+        return "; yield it before the body, or return a dict with statusCode"
     if name == "coroutine":
         return "; was an `await` forgotten?"
     return ""

@@ -39,6 +39,7 @@ ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 LAST_CHUNK = b"0\r\n\r\n"
 """Ends a body that ended well."""
 
+_BREAKS = frozenset("\r\n\0")
 _MOST_PRELUDE = 16 * 1024  # API Gateway wants prelude and delimiter within these first bytes
 
 
@@ -77,21 +78,41 @@ def http_response(
 
     Args:
         status: The HTTP status, from 100 to 599.
-        headers: Each name with its one value.
+        headers: Each name with its one value, text or a number.
         cookies: Each becomes a `Set-Cookie` header.
 
     Raises:
-        ValueError: the status is not from 100 to 599, or status, headers and cookies are larger than the 16 KB that API
-            Gateway reads.
+        TypeError: a header or a cookie is not text.
+        ValueError: the status is not from 100 to 599, a header or a cookie holds a line break, or status, headers and cookies
+            are larger than the 16 KB that API Gateway reads.
     """
-    if not 100 <= status <= 599:
+    if not _is_status(status):
         raise ValueError(f"HTTP status {status!r} is not a number from 100 to 599")
-    names = {str(name): str(value) for name, value in headers.items()} if headers else {}
-    response = HttpResponse(int(status), names, [str(cookie) for cookie in cookies])
+    whole: object = cookies
+    if isinstance(whole, (str, bytes, dict)):  # all of these can be iterated too
+        raise TypeError(f"cookies are a list of text such as ['id=1; Path=/'], not {whole!r}")
+    names = {_line("header name", name): _line("header", value) for name, value in dict(headers or {}).items()}
+    response = HttpResponse(int(status), names, [_line("cookie", cookie) for cookie in cookies])
     size = len(response.prelude())
     if size > _MOST_PRELUDE:
         raise ValueError(f"status, headers and cookies take {size} bytes; API Gateway reads at most {_MOST_PRELUDE}")
     return response
+
+
+def _is_status(status: object) -> bool:
+    return isinstance(status, int) and 100 <= status <= 599
+
+
+def _line(what: str, value: object) -> str:
+    if isinstance(value, (int, float)):
+        return str(value)
+    if not isinstance(value, str):
+        raise TypeError(f"the {what} {value!r} is {type(value).__name__}, not text")
+    if not _BREAKS.isdisjoint(value):
+        raise ValueError(
+            f"the {what} {value!r} holds a line break or a NUL: it would end there, and another header could begin"
+        )
+    return value
 
 
 def streamed_request(invocation: Invocation, streamed: StreamedSuccess) -> Request:
