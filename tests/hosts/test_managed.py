@@ -223,6 +223,39 @@ def test_signal_handlers_that_raise_on_the_watching_thread(api, start):
     assert "before_shutdown" in runtime.output
 
 
+HOSTILE = """
+import sys
+
+class Hostile(BaseException):
+    def __str__(self): raise RuntimeError
+    __repr__ = __str__
+
+class Meta(type):
+    __name__ = property(lambda cls: 1 / 0)
+
+class Nameless(Hostile, metaclass=Meta): pass
+
+def handler(event, context):
+    def profile(frame, what, argument):
+        if frame.f_code.co_name == "_poll":  # the runtime's own step after this one
+            raise {"hostile": Hostile, "nameless": Nameless}[event["raise"]]
+    if event:
+        sys.setprofile(profile)
+    return context.aws_request_id
+"""
+
+
+@pytest.mark.parametrize("kind", ["hostile", "nameless"])
+def test_a_failure_in_a_slot_whose_words_fail_too(api, start, kind):
+    """The event is answered, the failure is told, and the only slot goes on."""
+    runtime = start(HOSTILE, AWS_LAMBDA_MAX_CONCURRENCY="1")
+    for number in range(3):
+        assert "error" == api.ask(f"bad-{number}", {"raise": kind}).kind
+        assert f"good-{number}" == api.ask(f"good-{number}").json
+
+    assert 3 == runtime.output.count("A polling thread failed and begins anew: <unprintable")
+
+
 LOGS = """
 import logging, time
 from warmstate import State, StatefulHandler, state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -69,13 +70,13 @@ def test_nothing_lets_go_of_the_interpreter_before_the_hook(api, start, slots):
 
 
 STEPS = """
-import os, signal
+import os, signal, time
 from warmstate import State, StatefulHandler, Tail, state, tail
 from warmstate.hosts.delivery import Delivery
 from warmstate.instance.warm_parts import WarmParts
 from warmstate.lifecycle.marker import Claim
 
-STEP, TIMES = os.environ["STEP"], int(os.environ["TIMES"])
+STEP, TIMES, PAUSE = os.environ["STEP"], int(os.environ["TIMES"]), float(os.environ.get("PAUSE", "0"))
 armed = False
 
 def reached(step):
@@ -84,6 +85,7 @@ def reached(step):
         armed = False
         for _ in range(TIMES):
             os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PAUSE)
 
 def tell(cls, name):
     original = getattr(cls, name)
@@ -104,6 +106,9 @@ class Handler(StatefulHandler):
     @items.flush
     def write(self, batch):
         reached("flush")
+
+    ASYNC def on_thaw(self, thaw):
+        reached("on_thaw")
 
     ASYNC def handle(self, event, context):
         reached("handle")
@@ -149,32 +154,110 @@ def test_sigterm_at_each_step(api, start, step, transport, kind, times):
     assert api.posted.empty()
 
 
-@pytest.mark.parametrize("transport", ["native", "requests"])
-@pytest.mark.parametrize("body", [10, 6_000_000])
-def test_sigterm_while_the_platform_takes_no_answer(api, start, transport, body):
-    """A post that stalls, while it is sent or while its reply is due, is given up: the last steps run in time and in order."""
-    stalled = threading.Event()
-    over = threading.Event()
+@pytest.mark.parametrize(("kind", "times"), [("", 1), ("async ", 3)])
+def test_sigterm_in_on_thaw(api, start, kind, times):
+    """The invocation that ended the freeze is served, then the last steps run."""
+    runtime = start(
+        STEPS.replace("ASYNC ", kind),
+        "app.Handler",
+        STEP="on_thaw",
+        TIMES=str(times),
+        WARMSTATE_THAW_AFTER="0.3",
+        WARMSTATE_SHUTDOWN_BUDGET="30",
+    )
+    assert 1 == api.ask("1", {"arm": True}).json
+    api.wait_until_idle()
+    time.sleep(0.3)  # some beats: a freeze is one where they miss
+    runtime.signal(signal.SIGSTOP)
+    time.sleep(0.8)
+    runtime.signal(signal.SIGCONT)
 
-    def stall(connection):
+    assert 2 == api.ask("2").json
+    assert 0 == runtime.ended()
+    assert ["before_shutdown spindown False 2"] == runtime.output.splitlines()
+    assert api.posted.empty()
+
+
+@pytest.mark.parametrize("step", ["event", "handle", "flush", "send", "after_response", "settle"])
+def test_sigterm_at_each_step_beside_others(api, start, step):
+    """Where several run at once: what was taken is answered, once; then the last steps run, once."""
+    threads = (
+        STEPS.replace("ASYNC ", "")
+        .replace('survives="reset"', "")
+        .replace("(StatefulHandler):", "(StatefulHandler):\n    concurrency = 'threads'")
+    )
+    runtime = start(
+        threads,
+        "app.Handler",
+        STEP=step,
+        TIMES="3",
+        PAUSE="0.3",
+        AWS_LAMBDA_MAX_CONCURRENCY="3",
+        WARMSTATE_SHUTDOWN_BUDGET="30",
+    )
+    steps_of_the_first = {"event", "handle"}
+    assert 1 == api.ask("1", {"arm": True}).json
+    if step in steps_of_the_first:
+        assert 2 == api.ask("2").json
+    seen = 2 if step in steps_of_the_first else 1
+
+    assert 0 == runtime.ended()
+    assert [f"before_shutdown spindown False {seen}"] == runtime.output.splitlines()
+    assert api.posted.empty()
+
+
+@pytest.fixture
+def stall(api):
+    """Make the platform stop, as it reads an answer or before it says what it thinks of one; `begun` is set then."""
+    begun, over = threading.Event(), threading.Event()
+
+    def hold(connection):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stalled.set()
+        begun.set()
         over.wait(PATIENCE)
         return False
 
+    def stall(body):
+        if body > 10:
+            api.before_body = hold
+        else:
+            api.replies.put(hold)
+        return begun
+
+    yield stall
+    over.set()
+
+
+@pytest.mark.parametrize("transport", ["native", "requests"])
+@pytest.mark.parametrize("body", [10, 6_000_000])
+def test_sigterm_while_the_platform_takes_no_answer(api, start, stall, transport, body):
+    """A post that stalls, while it is sent or while its reply is due, is given up: the last steps run in time and in order."""
     runtime = start(STALLED, "app.Handler", WARMSTATE_TRANSPORT=transport, WARMSTATE_SHUTDOWN_BUDGET="9")
-    if body > 10:
-        api.before_body = stall
-    else:
-        api.replies.put(stall)
+    begun = stall(body)
     api.send("1", body)
-    assert stalled.wait(PATIENCE)
+    assert begun.wait(PATIENCE)
     runtime.signal(signal.SIGTERM)
-    try:
-        assert 0 == runtime.ended()
-    finally:
-        over.set()
+
+    assert 0 == runtime.ended()
     assert "before_shutdown spindown False" in runtime.output
+    assert "The answer may be lost" in runtime.output
+
+
+@pytest.mark.parametrize("transport", ["native", "requests"])
+@pytest.mark.parametrize("body", [10, 6_000_000])
+def test_a_deadline_while_the_platform_takes_no_answer(api, start, stall, transport, body):
+    """A post that stalls is given up soon after its deadline, and the next event is asked for."""
+    runtime = start(STALLED, "app.Handler", WARMSTATE_TRANSPORT=transport)
+    api.ask("1", 10)
+    begun = stall(body)
+    api.send("2", body, seconds=0.5)
+    assert begun.wait(PATIENCE)
+    api.before_body = None
+    api.send("3", 10)
+    if body == 10:  # it was read, and what the platform says to it is what stalls
+        assert "2" == api.answer().request_id
+
+    assert "3" == api.answer().request_id
     assert "The answer may be lost" in runtime.output
 
 

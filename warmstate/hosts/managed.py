@@ -46,6 +46,8 @@ _BUSY_TICKS = 50
 """Ticks without a pause of the handlers after which what can be put back beside them is."""
 _OVERDUE = 1.0
 """Seconds after its deadline at which a slot counts as stuck."""
+_TAKEN = float("inf")
+"""The deadline of an event that was not read yet: an end that begins now waits for its answer too."""
 _TRIES = 5
 _BACK_OFF = 0.1
 _NEXT = next_request()
@@ -243,8 +245,10 @@ class ManagedHost:
                     sleep(_BACK_OFF * 2.0 ** (failures - 1))
                     continue
                 failures = 0
+                slot.deadline = _TAKEN
                 invocation = delivery.event(reply, int(clock.wall() * 1000))
                 if invocation is None:
+                    slot.deadline = 0.0
                     continue
                 slot.warned = False
                 slot.deadline = invocation.deadline_ms / 1000.0
