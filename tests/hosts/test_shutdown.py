@@ -249,6 +249,7 @@ def test_a_deadline_while_the_platform_takes_no_answer(api, start, stall, transp
     """A post that stalls is given up soon after its deadline, and the next event is asked for."""
     runtime = start(STALLED, "app.Handler", WARMSTATE_TRANSPORT=transport)
     api.ask("1", 10)
+    api.wait_until_idle()
     begun = stall(body)
     api.send("2", body, seconds=0.5)
     assert begun.wait(PATIENCE)
