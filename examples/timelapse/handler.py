@@ -7,15 +7,17 @@ lies in the bucket, and whatever instance comes next goes on from there.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, Thaw, resource, state, tail
 
-from .bucket import open_bucket
+from .bucket import Conflict, open_bucket
 from .options import Options
-from .publish import Publisher
+from .publish import publish
 from .triggers import understand
 from .video import Video
 
@@ -34,9 +36,7 @@ class Timelapse(StatefulHandler):
 
     # With the open encoder, which no store could hold: in memory only.
     warm_video: State[Video | None] = state(default=None, pin=True)
-    publisher: State[Publisher] = state(factory=Publisher)
-    # By this environment, whatever its processes went through.
-    photos_taken: State[int] = state(default=0, survives="reset")
+    published: State[int] = state(default=0)  # frames in the one playable file, as far as is known
     photos: Tail[Photo] = tail(max_items=FULL, max_bytes="64 MB", max_age=OPTIONS.max_age)
 
     @resource(max_age=3600)  # nothing to check: its session uses no connection that a freeze may have broken
@@ -53,37 +53,31 @@ class Timelapse(StatefulHandler):
 
     def handle(self, event: Event, context: Context) -> dict[str, object]:
         wish = understand(event, OPTIONS.prefix)
-        look_around = wish.tick or self.warm_video is None
-        for key, id in wish.doorbells.items():
-            self.take(key, id)
-        if look_around:
-            self.catch_up(context)
+        keys = self.missed(context) if wish.tick or self.warm_video is None else ()
+        for key in itertools.chain(keys, wish.doorbells):
+            if self.video.wants(key) and all(photo.key != key for photo in self.photos):
+                photo = self.video.fetch(self.bucket, key)
+                if photo is not None:
+                    self.photos.append(photo, id=wish.doorbells.get(key, key))
         self.video.encode_settled(self.photos)
-        if wish.tick and not self.photos:
-            self.video.flush(self.bucket, [], rest=True)  # the camera is asleep
         if wish.finish:
-            self.video.flush(self.bucket, list(self.photos), settle=0, ended=True)
+            self.video.flush(self.bucket, list(self.photos), ended=True)
             self.photos.flush()  # all of it is in the video now
-            self.publisher.publish(self.bucket, self.video.manifest)
+            self.published = publish(self.bucket, self.video.manifest)
+        elif wish.tick and not self.photos:
+            self.video.flush(self.bucket, [])  # the camera is asleep
         if wish.queued:
             context.defer(self.photos)  # what is not in the video yet stays in the queue too
-        frames, held = self.video.manifest.frames, len(self.photos)
-        return {"start": context.start, "taken": self.photos_taken, "held": held, "frames": frames}
+        return {"start": context.start, "held": len(self.photos), "frames": self.video.manifest.frames}
 
-    def take(self, key: str, id: str) -> None:
-        if self.video.wants(key) and all(photo.key != key for photo in self.photos):
-            photo = self.video.fetch(self.bucket, key)
-            if photo is not None and self.photos.append(photo, id=id):
-                self.photos_taken += 1
-
-    def catch_up(self, context: Context) -> None:
-        """Takes the photos whose events never came: after a start, all that the instance before had not committed."""
+    def missed(self, context: Context) -> Iterator[str]:
+        """Gives photos whose events never came, while there is room: after a start, what the instance before had not committed."""
         for key in self.video.undecided(self.bucket):
-            self.take(key, key)
             if len(self.photos) >= FULL:
                 self.photos.flush()
             if len(self.photos) >= FULL or context.remaining < 10:
                 return  # the next event or tick goes on from here
+            yield key
 
     @photos.flush
     def write(self, batch: Sequence[Photo]) -> int:
@@ -94,8 +88,10 @@ class Timelapse(StatefulHandler):
             self.warm_video.load(self.bucket)  # another instance may have gone on meanwhile
 
     def after_response(self, context: Context) -> None:
-        if OPTIONS.publish_every and self.warm_video is not None:
-            self.publisher.renew(self.bucket, self.video.manifest, OPTIONS.publish_every)
+        new = self.warm_video.manifest.frames - self.published if self.warm_video else 0
+        if 0 < OPTIONS.publish_every <= new:
+            with suppress(Conflict):  # another instance publishes
+                self.published = publish(self.bucket, self.video.manifest, OPTIONS.publish_every)
 
     def before_shutdown(self, shutdown: Shutdown) -> None:
         if self.warm_video is not None:

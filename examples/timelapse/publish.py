@@ -9,11 +9,10 @@ the head with the first 5 MiB of video; what the published file has beyond those
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import mp4
-from .bucket import ABSENT, Conflict, Copy, Missing
+from .bucket import ABSENT, Copy, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,70 +28,56 @@ STEP = 64 << 20
 """How many bytes of video are added at a time, so that memory does not grow with what there is to catch up on."""
 
 
-class Publisher:
-    """Keeps the published file up to date; remembers what it published, and the first 5 MiB."""
+class Published(NamedTuple):
+    """What is in the published file: its first bytes up to `body` are the head, then come so many of the manifest's segments."""
 
-    def __init__(self) -> None:
-        self.frames = -1
-        """How many frames the published file has; -1 while that is not known."""
-        self._etag, self._body, self._kept = ABSENT, 0, 0  # _kept: how many of the manifest's segments are in the file
-        self._lead = b""
+    etag: str
+    frames: int = 0
+    segments: int = 0
+    body: int = 0
 
-    def look(self, bucket: Bucket, manifest: Manifest) -> None:
-        """Reads from the published file what is in it."""
-        self.frames = self._kept = 0
-        try:
-            start, self._etag = bucket.get(KEY, end=1 << 16)
-            note = json.loads(start[start.index(_NOTE) + len(_NOTE) :][:NOTE_SIZE])
-            if manifest.segments[note["segments"] - 1].name == note["last"]:  # else it shows another video
-                self.frames, self._kept, self._body = note["frames"], note["segments"], note["body"]
-        except Missing:
-            self._etag = ABSENT
-        except (KeyError, ValueError, IndexError, TypeError):
-            pass  # not a file of ours: it is replaced
 
-    def renew(self, bucket: Bucket, manifest: Manifest, at_least: int) -> None:
-        """Publishes if there are `at_least` so many new frames, and nobody else does."""
-        if self.frames < 0:
-            self.look(bucket, manifest)
-        if manifest.frames - self.frames >= at_least:
-            with suppress(Conflict):
-                self.publish(bucket, manifest)
+def publish(bucket: Bucket, manifest: Manifest, at_least: int = 1) -> int:
+    """
+    Brings the file up to the manifest if that has `at_least` so many new frames; gives how many frames the file has then.
 
-    def publish(self, bucket: Bucket, manifest: Manifest) -> None:
-        """
-        Brings the file up to the manifest; each step on the way is a file that plays.
+    Each step on the way is a file that plays.
 
-        Raises:
-            Conflict: somebody else published at the same time; theirs is as good.
-        """
-        if self.frames < 0:
-            self.look(bucket, manifest)
-        segments, end = manifest.segments, self._kept
-        while self.frames != manifest.frames:
-            size = 0
-            while end < len(segments) and size < STEP:
-                size += segments[end].size
-                end += 1
-            old, new = segments[: self._kept], segments[self._kept : end]
-            parts = manifest.parts if end == len(segments) else ()
-            head = _head(bucket, manifest, segments[:end], parts)
-            had = sum(chunk.size for chunk in old)
-            if had < 3 * PIECE:
-                pieces: list[bytes | Copy] = [head + _read(bucket, *old, *new, *parts)]
-            else:
-                for chunk in segments:
-                    if len(self._lead) < PIECE:
-                        self._lead += _read(bucket, chunk)
-                kept = Copy(KEY, self._body + len(self._lead), self._body + had, self._etag)
-                pieces = [head + self._lead, kept, _read(bucket, *new, *parts)]
-            try:
-                self._etag = bucket.compose(KEY, pieces, match=self._etag)
-            except Conflict:
-                self.frames = -1
-                raise
-            self.frames = sum(chunk.frames for chunk in (*segments[:end], *parts))
-            self._kept, self._body = end, len(head)
+    Raises:
+        Conflict: somebody else published at the same time; theirs is as good.
+    """
+    file, segments = _look(bucket, manifest), manifest.segments
+    while manifest.frames - file.frames >= at_least:
+        end, size = file.segments, 0
+        while end < len(segments) and size < STEP:
+            size += segments[end].size
+            end += 1
+        parts = manifest.parts if end == len(segments) else ()
+        head = _head(bucket, manifest, segments[:end], parts)
+        new = b"".join(bucket.get(f"video/{chunk.name}")[0] for chunk in segments[file.segments : end] + parts)
+        had = sum(chunk.size for chunk in segments[: file.segments])
+        first = had if had < 3 * PIECE else PIECE
+        lead = head + (bucket.get(KEY, file.body, file.body + first)[0] if first else b"")
+        kept = Copy(KEY, file.body + first, file.body + had, file.etag)
+        etag = bucket.compose(KEY, [lead, kept, new] if had > first else [lead + new], match=file.etag)
+        frames = sum(chunk.frames for chunk in segments[:end] + parts)
+        file = Published(etag, frames, end, len(head))
+    return file.frames
+
+
+def _look(bucket: Bucket, manifest: Manifest) -> Published:
+    """Reads from the published file what is in it."""
+    try:
+        start, etag = bucket.get(KEY, end=1 << 16)
+    except Missing:
+        return Published(ABSENT)
+    try:
+        note = json.loads(start[start.index(_NOTE) + len(_NOTE) :][:NOTE_SIZE])
+        if manifest.segments[note["segments"] - 1].name == note["last"]:
+            return Published(etag, note["frames"], note["segments"], note["body"])
+    except (KeyError, ValueError, IndexError, TypeError):
+        pass
+    return Published(etag)  # not a file of ours, or it shows another video: it is replaced
 
 
 def _head(bucket: Bucket, manifest: Manifest, segments: Sequence[Chunk], parts: Sequence[Chunk]) -> bytes:
@@ -108,7 +93,3 @@ def _head(bucket: Bucket, manifest: Manifest, segments: Sequence[Chunk], parts: 
         "body": len(init) + 8 + NOTE_SIZE + len(table),
     }
     return init + mp4.box(_NOTE, json.dumps(note).encode().ljust(NOTE_SIZE)) + table
-
-
-def _read(bucket: Bucket, *chunks: Chunk) -> bytes:
-    return b"".join(bucket.get(f"video/{chunk.name}")[0] for chunk in chunks)

@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import json
 import os
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
@@ -59,13 +60,13 @@ class Video:
         self._owner = os.urandom(4).hex()
         self._decoder = PhotoDecoder(options.width, options.height)
         self._found: dict[str, Photo] = {}  # by listing, not by event
-        self._late: set[str] = set()
         self._refused: dict[str, float] = {}  # since when
         self._last_read = -1.0
+        self._late: set[str] = set()
         self.encoded: list[Encoded] = []
         self.etag: str | None = None
         self.hurry = False
-        """Set when the process is about to end: what is encoded is committed, nothing more is fetched or encoded."""
+        """Set when the process is about to end: what is encoded is committed, and nothing more is fetched for it."""
         self.fenced = 0
         """How often another instance was faster."""
         self.load(bucket)
@@ -90,17 +91,15 @@ class Video:
             self.manifest = Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop)
         # A video keeps the clock it began with; all other settings may change on the way.
         self._options = attrs.evolve(self._options, frames_per_second=self.manifest.frames_per_second)
-        self._decided: dict[str, None] = {}
-        self._decided_from = self.manifest.last_key
+        self._decided = deque([self.manifest.last_key], maxlen=_REMEMBERED)
         self._part_bytes: dict[str, bytes] = {}
-        self._forget_decided()
         self._restart()
 
     def wants(self, key: str) -> bool:
         """Tells whether the photo can still enter the video; one that is known to come too late is noted."""
         if key > self.manifest.last_key:
             return True
-        if key > self._decided_from and key not in self._decided:
+        if key > self._decided[0] and key not in self._decided:
             self._late.add(key)
         return False
 
@@ -114,41 +113,77 @@ class Video:
     def fetch(self, bucket: Bucket, key: str) -> Photo | None:
         """Reads a photo; None if it is no longer there, or refused for now."""
         now = self._clock()
+        since = self._refused.pop(key, now)
         try:
+            if self.hurry:
+                raise Refused("there is no time")
             jpeg, _ = bucket.get(key, end=MAX_BYTES + 1)
         except Missing:
-            self._refused.pop(key, None)
             return None
         except Refused as refused:
-            since = self._refused.setdefault(key, now)
-            if now - since < _PATIENCE or self._last_read <= since:
-                return None
-            del self._refused[key]
-            return Photo(key, b"", now, f"refused for {now - since:.0f} s while others were read: {refused}")
-        self._refused.pop(key, None)
+            if now - since >= _PATIENCE and self._last_read > since and not self.hurry:
+                return Photo(key, b"", now, f"refused for {now - since:.0f} s while others were read: {refused}")
+            self._refused[key] = since
+            return None
         self._last_read = now
-        fault = f"larger than {MAX_BYTES >> 20} MiB" if len(jpeg) > MAX_BYTES else ""
-        return Photo(key, b"" if fault else jpeg, now, fault)
+        if len(jpeg) > MAX_BYTES:
+            return Photo(key, b"", now, f"larger than {MAX_BYTES >> 20} MiB")
+        return Photo(key, jpeg, now)
 
     def line_up(self, tail: Iterable[Photo]) -> list[Photo]:
         """Gives the photos that are not decided yet, in order, up to one that is refused for now."""
+        last = self.manifest.last_key
+        self._refused = {key: since for key, since in self._refused.items() if key > last}
+        self._found = {key: photo for key, photo in self._found.items() if key > last}
         held = {photo.key: photo for photo in tail} | self._found
         end = min(self._refused, default=_LAST)
-        return [held[key] for key in sorted(held) if self.manifest.last_key < key < end]
-
-    def settled(self, line: Sequence[Photo], *, settle: int | None = None) -> int:
-        """Counts the photos from the front that nothing is expected to sort in before."""
-        count = max(0, len(line) - (self._options.settle if settle is None else settle))
-        return max([count, *(number for number, photo in enumerate(line, 1) if self._aged([photo]))])
+        return [held[key] for key in sorted(held) if last < key < end]
 
     def encode_settled(self, tail: Iterable[Photo]) -> None:
         """Encodes what can be, so that a flush finds it done."""
         line = self.line_up(tail)
-        self.encode(line[: self.settled(line)])
+        self._encode(line[: self._settled(line, self._options.settle)])
 
-    def encode(self, line: Sequence[Photo]) -> None:
+    def flush(self, bucket: Bucket, tail: Sequence[Photo], *, ended: bool = False) -> int:
+        """
+        Commits the settled photos and gives how many of `tail` are decided from the front.
+
+        Chunks are whole, unless photos wait for too long or take too much memory. Without a tail the open GOP is closed, because
+        nothing may come for a while. `ended` brings in all photos that there are, and marks the video as complete.
+
+        Raises:
+            Conflict: other instances were faster, again and again.
+        """
+        if self.hurry and not self.encoded:
+            return 0  # there is nothing that a commit could add, and no time to look
+        lost = 0
+        while lost < _ROUNDS:
+            line, more = self._audited(bucket, tail, to_the_end=ended)
+            last = ended and not more
+            count = self._settled(line, 0 if ended else self._options.settle)
+            self._encode(line[:count])
+            if not (ended or self.hurry or self._is_urgent(line)):
+                count = self._whole_chunks(count)
+            try:
+                self._commit(bucket, count, rest=last if ended else not tail, ended=last and not self._refused)
+            except Conflict:
+                lost, self.fenced = lost + 1, self.fenced + 1
+                self.load(bucket)
+            else:
+                if last or not ended:
+                    undecided = (number for number, photo in enumerate(tail) if photo.key > self.manifest.last_key)
+                    return next(undecided, len(tail))
+        raise Conflict(f"{manifests.KEY}: {_ROUNDS} times another instance committed first")
+
+    def _settled(self, line: Sequence[Photo], settle: int) -> int:
+        """Counts the photos from the front that nothing is expected to sort in before; in a hurry, those that are encoded."""
+        if self.hurry:
+            return min(len(line), len(self.encoded))
+        return max(0, len(line) - settle, *(number for number, photo in enumerate(line, 1) if self._is_old(photo)))
+
+    def _encode(self, line: Sequence[Photo]) -> None:
         """Encodes `line` as what follows the committed frames; what was encoded in vain is encoded again."""
-        if [photo.key for photo in line[: len(self.encoded)]] != [encoded.key for encoded in self.encoded]:
+        if any(photo.key != encoded.key for photo, encoded in zip(line, self.encoded, strict=False)):
             self._restart()
         for photo in line[len(self.encoded) :]:
             try:
@@ -156,79 +191,36 @@ class Video:
             except BadPhoto as error:
                 self.encoded.append(Encoded(photo.key, None, str(error)))
 
-    def flush(
-        self,
-        bucket: Bucket,
-        tail: Sequence[Photo],
-        *,
-        settle: int | None = None,
-        rest: bool = False,
-        ended: bool = False,
-    ) -> int:
-        """
-        Commits the settled photos and gives how many of `tail` are decided from the front.
+    def _is_old(self, photo: Photo) -> bool:
+        return photo.since <= self._clock() - self._options.max_age
 
-        Chunks are whole, unless photos wait for too long or take too much memory. With `rest` the open GOP is closed, because
-        nothing may come for a while; `ended` also marks the video as complete.
+    def _is_urgent(self, line: Sequence[Photo]) -> bool:
+        return any(map(self._is_old, line[:1])) or sum(len(photo.jpeg) for photo in line) > _HEAVY
 
-        Raises:
-            Conflict: other instances were faster, again and again.
-        """
-        if self.hurry and not self.encoded:
-            return 0  # there is nothing that a commit could add, and no time to look
-        for _ in range(_ROUNDS):
-            line = self._audited(bucket, tail)
-            if self.hurry:
-                pairs = zip(line, self.encoded, strict=False)
-                count = sum(1 for _ in itertools.takewhile(lambda pair: pair[0].key == pair[1].key, pairs))
-            else:
-                settled = self.settled(line, settle=settle)
-                self.encode(line[:settled])
-                urgent = ended or self._aged(line[:1]) or sum(len(photo.jpeg) for photo in line) > _HEAVY
-                count = settled if urgent else self._on_grid()
-            try:
-                self._commit(bucket, count, rest=rest or ended, ended=ended and not self._refused)
-            except Conflict:
-                self.fenced += 1
-                self.load(bucket)
-            else:
-                undecided = (number for number, photo in enumerate(tail) if photo.key > self.manifest.last_key)
-                return next(undecided, len(tail))
-        raise Conflict(f"{manifests.KEY}: {_ROUNDS} times in a row another instance committed first")
+    def _whole_chunks(self, count: int) -> int:
+        """Gives how many of so many encoded photos fill whole chunks, so that a busy video is cut at the same frames every time."""
+        every, are_frames = self._options.flush_every, (bool(encoded.sample) for encoded in self.encoded[:count])
+        frames = itertools.accumulate(are_frames, initial=self.manifest.frames)
+        whole = max(number for number, total in enumerate(frames) if total % every == 0 or number == 0)
+        return whole or (count if count >= every else 0)
 
-    def _aged(self, photos: Sequence[Photo]) -> bool:
-        return any(photo.since <= self._clock() - self._options.max_age for photo in photos)
-
-    def _audited(self, bucket: Bucket, tail: Sequence[Photo]) -> list[Photo]:
-        """Lines `tail` up with the photos in it that no event told of, as far as the listing reaches."""
-        if not self.hurry:
-            self._find(bucket, list(self._refused))
+    def _audited(self, bucket: Bucket, tail: Sequence[Photo], *, to_the_end: bool) -> tuple[list[Photo], bool]:
+        """Lines `tail` up with the photos in it, or behind it, that no event told of; also tells whether there are more to read."""
+        self._find(bucket, list(self._refused))
         line = self.line_up(tail)
-        if not line:
-            return line
+        if not (line or to_the_end):
+            return line, False
         room = len(line) + 16
         listed = bucket.list(PHOTOS, self.manifest.last_key, room)
-        horizon = min(line[-1].key, listed[-1]) if len(listed) == room else line[-1].key
+        horizon = min([_LAST if to_the_end else line[-1].key, *listed[room - 1 :]])
         held = {photo.key for photo in line}
-        missed = [key for key in listed if key <= horizon and key not in held]
-        if self.hurry:
-            horizon = min([horizon, *missed])  # there is no time to read them
-        else:
-            self._find(bucket, missed)
-        return [photo for photo in self.line_up(tail) if photo.key <= horizon]
+        self._find(bucket, [key for key in listed if key <= horizon and key not in held])
+        line = [photo for photo in self.line_up(tail) if photo.key <= horizon]
+        return line, len(listed) == room and not self._refused
 
     def _find(self, bucket: Bucket, keys: Iterable[str]) -> None:
         found = (self.fetch(bucket, key) for key in keys)
         self._found |= {photo.key: photo for photo in found if photo is not None}
-
-    def _on_grid(self) -> int:
-        """Gives how much of what is encoded fills whole chunks, so that a busy video is cut at the same frames every time."""
-        frames, best = self.manifest.frames, 0
-        for number, encoded in enumerate(self.encoded, 1):
-            frames += encoded.sample is not None
-            if frames % self._options.flush_every == 0:
-                best = number
-        return best or (len(self.encoded) if len(self.encoded) >= self._options.flush_every else 0)
 
     def _commit(self, bucket: Bucket, count: int, *, rest: bool, ended: bool) -> None:
         done, late = self.encoded[:count], sorted(self._late)
@@ -238,7 +230,7 @@ class Video:
         if bad or late:
             self._put_once(bucket, "notes/{}.json", json.dumps({"bad": bad, "late": late}).encode())
         new = attrs.evolve(
-            self._with_samples(bucket, [encoded.sample for encoded in done if encoded.sample], rest=rest),
+            self._grown(bucket, [encoded.sample for encoded in done if encoded.sample], rest=rest),
             generation=self.manifest.generation + 1,
             owner=self._owner,
             last_key=done[-1].key if done else self.manifest.last_key,
@@ -251,44 +243,39 @@ class Video:
         if rest:
             self._restart()  # the GOP is closed: what comes next begins another
         self._late.clear()
-        self._decided.update(dict.fromkeys(encoded.key for encoded in done))
-        for key in list(self._decided)[:-_REMEMBERED]:
-            del self._decided[key]
-            self._decided_from = key
-        self._forget_decided()
+        self._decided.extend(encoded.key for encoded in done)
 
-    def _with_samples(self, bucket: Bucket, samples: Sequence[mp4.Sample], *, rest: bool) -> Manifest:
+    def _grown(self, bucket: Bucket, samples: Sequence[mp4.Sample], *, rest: bool) -> Manifest:
         """Writes `samples` as chunks and gives the manifest that names them."""
         segments, parts, frames = list(self.manifest.segments), list(self.manifest.parts), self.manifest.frames
-        gop = self._options.gop
         init = self._init(bucket) if samples else ""
 
         def close_gop() -> None:
             if parts:
                 data = b"".join(self._part_bytes.pop(p.name, b"") or bucket.get(f"video/{p.name}")[0] for p in parts)
-                name = self._put_once(bucket, f"seg/{frames - sum(part.frames for part in parts):08d}-{{}}.m4s", data)
-                segments.append(Chunk(name, sum(part.frames for part in parts), len(data), parts[0].init))
+                length = sum(part.frames for part in parts)
+                name = self._put_once(bucket, f"seg/{frames - length:08d}-{{}}.m4s", data)
+                segments.append(Chunk(name, length, len(data), parts[0].init))
                 parts.clear()
 
-        start = 0
-        for end in range(1, len(samples) + 1):
-            if end < len(samples) and not samples[end].idr and (frames + end - start) % self._options.flush_every:
-                continue
+        starts = [number for number, sample in enumerate(samples) if sample.idr or number == 0]
+        for start, end in itertools.pairwise([*starts, len(samples)]):
             if samples[start].idr:
                 close_gop()  # the encoder of the open GOP is gone: another instance's, or one with other settings
             data = mp4.fragment(frames, samples[start:end])
-            whole = samples[start].idr and (frames + end - start) % gop == 0
-            name = self._put_once(bucket, f"{'seg' if whole else 'parts'}/{frames:08d}-{{}}.m4s", data)
-            (segments if whole else parts).append(Chunk(name, end - start, len(data), init))
-            frames, start = frames + end - start, end
-            if not whole:
-                self._part_bytes[name] = data
-                if frames % gop == 0:
-                    close_gop()
+            name = _digested(f"parts/{frames:08d}-{{}}.m4s", data)
+            parts.append(Chunk(name, end - start, len(data), init))
+            self._part_bytes[name] = data
+            frames += end - start
+            if frames % self._options.gop == 0:
+                close_gop()
         if rest:
             close_gop()
-        longest = max(self.manifest.gop, gop)
-        return attrs.evolve(self.manifest, segments=tuple(segments), parts=tuple(parts), frames=frames, gop=longest)
+        for part in parts:
+            if part not in self.manifest.parts:
+                bucket.put(f"video/{part.name}", self._part_bytes[part.name], match=ABSENT)
+        gop = max(self.manifest.gop, self._options.gop)
+        return attrs.evolve(self.manifest, segments=tuple(segments), parts=tuple(parts), frames=frames, gop=gop)
 
     def _init(self, bucket: Bucket) -> str:
         """Gives the name of the encoder's init segment, written if the manifest does not name it yet."""
@@ -301,11 +288,6 @@ class Video:
         name = _digested(name, data)
         bucket.put(f"video/{name}", data, match=ABSENT)
         return name
-
-    def _forget_decided(self) -> None:
-        last = self.manifest.last_key
-        self._found = {key: photo for key, photo in self._found.items() if key > last}
-        self._refused = {key: since for key, since in self._refused.items() if key > last}
 
     def _restart(self) -> None:
         self.encoded = []

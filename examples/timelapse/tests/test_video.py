@@ -12,7 +12,7 @@ import pytest
 from examples.timelapse import manifest as manifests
 from examples.timelapse.bucket import Conflict, Refused
 from examples.timelapse.options import Options
-from examples.timelapse.publish import KEY as MP4, Publisher
+from examples.timelapse.publish import KEY as MP4, publish
 from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.verify import examine, join_live
 from examples.timelapse.video import Video
@@ -49,8 +49,7 @@ class Editor:
             photo = self.video.fetch(self.bucket, name)
             if photo:
                 self.tail.append(photo)
-        line = self.video.line_up(self.tail)
-        self.video.encode(line[: self.video.settled(line)])
+        self.video.encode_settled(self.tail)
         if len(self.tail) >= self.options.flush_every + self.options.settle:
             self.flush()
 
@@ -64,14 +63,14 @@ class Editor:
 
     def finish_what_is_there(self) -> manifests.Manifest:
         """Tries to end the video."""
-        self.flush(settle=0, ended=True)
+        self.flush(ended=True)
         return self.video.manifest
 
     def finish(self) -> list[int | None]:
         """Ends the video and gives the numbers of the photos in it; live and published must agree."""
         self.catch_up()
-        self.flush(settle=0, ended=True)
-        Publisher().publish(self.bucket, self.video.manifest)
+        self.flush(ended=True)
+        publish(self.bucket, self.video.manifest)
         published, live = examine(self.bucket.get(MP4)[0]), examine(join_live(self.bucket))
 
         assert published.is_sound, published
@@ -168,6 +167,18 @@ class TestGrowing:
         assert 1 == editor.video.manifest.late
         assert b"00-00-03" in bucket.get(note)[0]
 
+    @pytest.mark.parametrize("rung", [(), (47,), (3, 20)])
+    def test_the_end_brings_in_what_no_event_told_of(self, bucket, shoot, rung):
+        """However many events were lost, and wherever those that came lie, a video that is ended has every photo."""
+        shoot(*range(48))
+        editor = Editor(bucket)
+        editor.ring(*rung)
+        manifest = editor.finish_what_is_there()
+
+        assert (48, True) == (manifest.frames, manifest.ended)
+        assert [48] == [chunk.frames for chunk in manifest.segments]
+        assert list(range(48)) == editor.finish()
+
     def test_goes_on_after_its_end(self, bucket, shoot):
         """A video that was ended grows again when a photo comes."""
         shoot(*range(5))
@@ -206,7 +217,7 @@ class TestOpenGroup:
             editor.video.load(_Fresh(bucket))
             editor.bucket = _Fresh(bucket)
             editor.ring(*range(130))
-            editor.flush(settle=0, ended=True)
+            editor.flush(ended=True)
             sizes[flush_every] = sum(chunk.size for chunk in editor.video.manifest.segments)
 
         assert sizes[1] < sizes[60] + 130 * 120
@@ -240,9 +251,9 @@ class _Fresh:
         editor = Editor(bucket)
         editor.ring(*range(12))
         assert [5, 5] == [part.frames for part in editor.video.manifest.parts]
-        editor.video.flush(bucket, [], rest=True)
+        editor.video.flush(bucket, [])
         generation = editor.video.manifest.generation
-        editor.video.flush(bucket, [], rest=True)
+        editor.video.flush(bucket, [])
 
         assert [10] == [chunk.frames for chunk in editor.video.manifest.segments]
         assert () == editor.video.manifest.parts
@@ -365,18 +376,18 @@ class TestFencing:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(bucket), "put", lambda _self, name, data, *, match: always_late(name, data, match=match))
-            with pytest.raises(Conflict, match="in a row"):
+            with pytest.raises(Conflict, match="times another instance"):
                 editor.ring(6)
         assert list(range(7)) == editor.finish()
 
 
 class TestPublishing:
-    def test_after_a_conflict_the_publisher_looks_what_is_there(self, bucket, shoot, monkeypatch):
+    def test_after_a_conflict_publishing_goes_on_from_what_is_there(self, bucket, shoot, monkeypatch):
         """Whether another instance published or its own answer was lost: it reads the file, and goes on from there."""
         shoot(*range(30))
-        editor, publisher = Editor(bucket), Publisher()
+        editor = Editor(bucket)
         editor.ring(*range(20))
-        editor.video.flush(bucket, [], rest=True)
+        editor.video.flush(bucket, [])
         real = type(bucket).compose
 
         def compose_and_lose_the_answer(bucket, *arguments, **how):
@@ -385,12 +396,13 @@ class TestPublishing:
 
         with monkeypatch.context() as patch:
             patch.setattr(type(bucket), "compose", compose_and_lose_the_answer)
-            publisher.renew(bucket, editor.video.manifest, 1)
+            with pytest.raises(Conflict):
+                publish(bucket, editor.video.manifest)
         assert list(range(15)) == examine(bucket.get(MP4)[0]).numbers
         editor.ring(*range(20, 30))
-        publisher.renew(bucket, editor.video.manifest, 20)
+        assert 15 == publish(bucket, editor.video.manifest, 20)
         assert list(range(15)) == examine(bucket.get(MP4)[0]).numbers
-        publisher.renew(bucket, editor.video.manifest, 10)
+        assert 25 == publish(bucket, editor.video.manifest, 10)
 
         assert list(range(25)) == examine(bucket.get(MP4)[0]).numbers
         assert list(range(30)) == editor.finish()
