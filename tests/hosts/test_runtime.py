@@ -490,7 +490,9 @@ class TestEnd:
 class TestInvocations:
     def test_the_attempt_is_echoed_and_the_trace_is_set(self, api, start):
         """The id of the delivery goes back, the trace is a variable for as long as its invocation, and no longer."""
-        start("import os\ndef handler(event, context): return os.environ.get('_X_AMZN_TRACE_ID')")
+        source = "import os\ndef handler(event, context): return os.environ.get('_X_AMZN_TRACE_ID')"
+        start(source, _X_AMZN_TRACE_ID="Root=of-the-init")
+        assert api.ask("0").json is None
         traced = api.ask("1", Lambda_Runtime_Trace_Id="Root=1-2-3", Lambda_Runtime_Invocation_Id="attempt-7")
         plain = api.ask("2")
 

@@ -13,7 +13,8 @@ def arrange(task_root: str) -> None:
     Put the function's code, the layers' and the interpreter's packages on `sys.path`, which `-S` left without them.
 
     The order is that of managed Python: the task root, the layers' `site-packages`, `/opt/python`, then the interpreter's
-    own. Where `PYTHONPATH` is set, the layers are left to it, as there (sources: the managed runtimes' bootstrap.py).
+    own, at last the folder of the managed runtime, which may hold packages too. Where `PYTHONPATH` is set, the layers are left
+    to it, as there (sources: the managed runtimes' bootstrap.py).
     Directories with `.pth` files are handed to `site`, which is imported for nothing else.
     """
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -21,6 +22,7 @@ def arrange(task_root: str) -> None:
     if not os.environ.get("PYTHONPATH"):
         first += [f"/opt/python/lib/{version}/site-packages", "/opt/python"]
     last = [] if sys.flags.no_site == 0 else _interpreter_packages(version)
+    last.append(os.environ.get("LAMBDA_RUNTIME_DIR", ""))
     first = [path for path in first if path and os.path.isdir(path)]
     last = [path for path in last if path not in sys.path and path not in first and os.path.isdir(path)]
     sys.path[:] = [*first, *(path for path in sys.path if path and path not in first), *last]

@@ -153,7 +153,7 @@ class _Process:
         if environment.initialization_type == "snap-start":
             from warmstate.hosts.snapstart import pass_through_snapshot
 
-            pass_through_snapshot(self._transport, self._instance, self._claim)
+            pass_through_snapshot(self._transport, self._instance, self._claim, self._log, self._leave)
         # What init made lives as long as the process: the collector need not look at it again.
         use_orjson()
         flush_printed()
@@ -205,7 +205,7 @@ class _Process:
         guards = self._guards
         waiting = self._waiting
         heeds = instance.heeds_acceptance
-        traced = False
+        traced = "_X_AMZN_TRACE_ID" in os.environ
         while True:
             claim.write("next")
             try:

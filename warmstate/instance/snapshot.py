@@ -21,7 +21,7 @@ __all__ = ["after_restore", "before_snapshot", "seed_anew"]
 
 def before_snapshot(call: Callable[..., object]) -> None:
     """Run the hooks that were registered for before the snapshot, through `call`."""
-    for function, arguments, options in _registered("get_before_snapshot"):
+    for function, arguments, options in reversed(_registered("get_before_snapshot")):
         call(lambda: function(*arguments, **options))  # noqa: B023 - called at once
 
 
@@ -31,7 +31,7 @@ def after_restore(call: Callable[..., object]) -> None:
         call(lambda: function(*arguments, **options))  # noqa: B023 - called at once
 
 
-def _registered(name: str) -> Iterable[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]:
+def _registered(name: str) -> list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]]:
     # Whoever registered a hook has imported the package; looking for it on disk would cost everybody else time.
     package = sys.modules.get("snapshot_restore_py")
     if package is None:
