@@ -43,7 +43,7 @@ KEYS: Final[Mapping[str, Mapping[str, str]]] = {
         "watch": "a list of further paths",
         "idle": 'seconds, or "6m"',
         "max_age": 'seconds, or "1h"',
-        "strategy": '"aws" or "round-robin"',
+        "strategy": '"aws", "round-robin" or "newest"',
     },
 }
 """What `[tool.warmstate]` and `[tool.warmstate.dev]` may say."""

@@ -257,6 +257,16 @@ def test_round_robin_takes_the_longest_idle(emulator, make):
     assert instances[:2] == instances[2:]
 
 
+def test_newest_takes_all_while_it_lives(emulator, make):
+    """With the newest strategy the instance that began last is used, also when an older one was used since."""
+    make(strategy="newest")
+    old, new = (instance.instance for instance in emulator.scale(2, "plain"))
+    assert emulator.invoke("plain", {}, instance=old).instance == old
+    assert [emulator.invoke("plain", {}).instance for _ in range(2)] == [new, new]
+    emulator.spindown(new)
+    assert emulator.invoke("plain", {}).instance == old
+
+
 def test_tenants_never_share_an_environment(emulator, make):
     """With tenant isolation an environment serves the tenant it saw first, and no other."""
     make(tenant_isolation=True, max_instances=2)

@@ -44,7 +44,7 @@ def add_dev(parser: argparse.ArgumentParser) -> None:
         help="every event names its tenant, and shares no instance with another",
     )
     add("--provisioned", type=int, default=0, metavar="N", help="instances to initialize ahead")
-    add("--strategy", choices=["aws", "round-robin"], help="which idle instance takes an event (default aws)")
+    add("--strategy", choices=["aws", "round-robin", "newest"], help="which idle instance takes an event (default aws)")
     add(
         "--idle",
         type=_time,

@@ -86,7 +86,7 @@ OF_DEV = (
     _Setting("watch", _words, [], "further paths that it watches, with colons between", "WARMSTATE_DEV_WATCH"),
     _Setting("idle", seconds, 360.0, "its `--idle`", "WARMSTATE_DEV_IDLE"),
     _Setting("max_age", seconds, 0.0, "its `--max-age`, 0 for never", "WARMSTATE_DEV_MAX_AGE"),
-    _Setting("strategy", _one_of("aws", "round-robin"), "aws", "its `--strategy`", "WARMSTATE_DEV_STRATEGY"),
+    _Setting("strategy", _one_of("aws", "round-robin", "newest"), "aws", "its `--strategy`", "WARMSTATE_DEV_STRATEGY"),
 )
 """For the emulator as a whole."""
 OF_FUNCTIONS = (

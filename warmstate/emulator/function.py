@@ -134,7 +134,7 @@ class Function:
         url_mode: How its URL answers.
         retry_delays: Seconds before each further try of an asynchronous event.
         strategy: Which idle instance takes an event: "aws" the one used last, "round-robin" the one used longest ago, which
-            shows hidden state early.
+            shows hidden state early, "newest" the one that began last.
         stream_limit: Whether streamed answers are slowed down to Lambda's 2 MB a second after the first 6 MB.
 
     Raises:
@@ -173,7 +173,7 @@ class Function:
     log_level: str | None = None
     url_mode: Literal["BUFFERED", "RESPONSE_STREAM"] = "BUFFERED"
     retry_delays: Sequence[float] = (60.0, 120.0)
-    strategy: Literal["aws", "round-robin"] = "aws"
+    strategy: Literal["aws", "round-robin", "newest"] = "aws"
     stream_limit: bool = False
 
     def __attrs_post_init__(self) -> None:

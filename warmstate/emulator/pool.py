@@ -1,7 +1,7 @@
 """
 The environments of one function: which of them takes an event, when another one starts, when one goes.
 
-1. An idle environment takes the event; the one used last, as Lambda does, or round-robin.
+1. An idle environment takes the event; the one used last, as Lambda does, or as `strategy` says.
 2. One whose caller has its answer and whose runtime is about to call next again is waited for.
 3. One that starts ahead, or anew with changed code, is waited for by one event; by all where no more may start.
 4. Else a new one starts, up to the function's limit; beyond it callers are throttled.
@@ -138,6 +138,8 @@ class Pool:
         free = [e for e in self._candidates(attempt) if e.is_free and e not in self.starting]
         if not free or attempt.on_instance == NEW:
             return None
+        if self.function.strategy == "newest":
+            return max(free, key=lambda environment: environment.created)
         choose = max if self.function.strategy == "aws" else min
         return choose(free, key=lambda environment: environment.last_used)
 
