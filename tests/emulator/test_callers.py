@@ -60,11 +60,11 @@ def test_function_error_is_status_200(make, client):
 def test_event_is_accepted_and_run(emulator, make, client):
     """InvocationType=Event answers 202 at once and runs the event later."""
     make()
-    begun, clock = emulator.events.last_id, time.monotonic()
-    answer = client.invoke(FunctionName="plain", InvocationType="Event", Payload=b'{"sleep": 1}')
+    begun = emulator.events.last_id
+    answer = client.invoke(FunctionName="plain", InvocationType="Event", Payload=b'{"sleep": 2}')
 
     assert answer["StatusCode"] == 202
-    assert time.monotonic() - clock < 1.0
+    assert "warmstate.event" not in [event.type for event in emulator.events.since(begun)]
     assert emulator.events.wait("warmstate.event", after=begun).record["status"] == "success"
 
 
@@ -169,7 +169,7 @@ def test_stream_carries_pieces_and_the_end(make, client):
     """A streaming call gets the pieces as they come, then InvokeComplete."""
     make("stream", client="streaming.py")
     answer = client.invoke_with_response_stream(
-        FunctionName="stream", Payload=b'{"chunks": ["a", "b"], "pause": 0.2}', LogType="Tail"
+        FunctionName="stream", Payload=b'{"chunks": ["a", "b"], "pause": 1}', LogType="Tail"
     )
     times, events = [], []
     for event in answer["EventStream"]:
@@ -188,12 +188,12 @@ def test_stream_is_slowed_down_as_on_lambda(make, client):
         make("stream", client="streaming.py", stream_limit=limited)
         client.invoke(FunctionName="stream", Payload=b'{"chunks": ["a"]}')
         begun = time.monotonic()
-        event = json.dumps({"chunks": ["x" * 500_000], "times": 16})
+        event = json.dumps({"chunks": ["x" * 500_000], "times": 20})
         answer = client.invoke_with_response_stream(FunctionName="stream", Payload=event)
         size = sum(len(event["PayloadChunk"]["Payload"]) for event in answer["EventStream"] if "PayloadChunk" in event)
         taken[limited] = time.monotonic() - begun
-        assert size == 8_000_000
-    assert taken[True] > 0.8  # 1.7 MB over the burst, at 2 MB a second
+        assert size == 10_000_000
+    assert taken[True] > 1.7  # 3.7 MB over the burst, at 2 MB a second
     assert taken[False] < taken[True]
 
 
