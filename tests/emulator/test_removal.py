@@ -11,6 +11,7 @@ import pytest
 
 from tests.emulator.conftest import CLIENTS, TASK_ROOT
 from warmstate.emulator import Function
+from warmstate.emulator.pool import Throttled
 from warmstate.emulator.processes import family
 from warmstate.emulator.servers.http_server import HttpServer
 from warmstate.wire.invoke_api import ApiError
@@ -23,7 +24,7 @@ PATIENCE = 20.0
 
 
 def eventually(look, wanted):
-    """Whether `look` comes to see what is wanted: the warden buries and unmounts a moment after it was told."""
+    """Whether `look` comes to see what is wanted."""
     end = time.monotonic() + PATIENCE
     while look() != wanted and time.monotonic() < end:
         time.sleep(0.01)
@@ -53,6 +54,27 @@ def test_callers_are_told(emulator, client, options, until, error):
         except ApiError as refused:
             told = refused.code
     assert told == error
+    assert_nothing_is_left(emulator)
+
+
+def test_what_starts_ahead_ends(emulator):
+    """So does who waits for it; and what was only about to start does not."""
+    never = Function(name="removed", handler="app.Handler", task_root=TASK_ROOT, runtime=NEVER, init_timeout=60)
+    begun = emulator.events.last_id
+    emulator.add(never)
+    pool = emulator._service.pools["removed"]
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(emulator.scale, 2, "removed")
+        emulator.events.wait("platform.initStart", after=begun)
+        emulator.remove("removed")
+        waiting.result(PATIENCE)
+    with pytest.raises(Throttled, match="removed is being removed"):
+        emulator._do(pool.scale(1))
+    assert_nothing_is_left(emulator)
+
+
+def assert_nothing_is_left(emulator):
+    """No process, no folder of a /tmp; the warden buries and unmounts a moment after it was told."""
     warden = emulator._service.warden
     folder = Path(warden.view(warden.directory))
     assert eventually(lambda: (family.children(warden.pid), list(folder.iterdir())), ([], []))

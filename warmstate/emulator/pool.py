@@ -87,11 +87,14 @@ class Pool:
             if self._mishaps is not None:
                 environment = await self._mishaps.strike(environment, lambda: self._replace(environment)) or environment
             await self._ensure_init(environment)
-            if self.closing:
-                raise Throttled(f"function {self.function.name} is being removed")
+            self._check_open()
             await environment.invoke(attempt)
         finally:
             self.release(environment)
+
+    def _check_open(self) -> None:
+        if self.closing:
+            raise Throttled(f"function {self.function.name} is being removed")
 
     async def _ensure_init(self, environment: Environment) -> None:
         """The first init of a new environment; when it fails, the invocation tries again within its own time."""
@@ -103,8 +106,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         while True:
-            if self.closing:
-                raise Throttled(f"function {self.function.name} is being removed")
+            self._check_open()
             found = self._pick(attempt)
             if found is not None:
                 found.take()
@@ -186,6 +188,7 @@ class Pool:
         return make(self.function, self._warden, self._journal, f"i-{self._number()}", kind)
 
     async def _new(self, kind: InitializationType) -> Environment:
+        self._check_open()
         environment = self._make(kind)
         environment.on_change, environment.on_gone = self.wake, self._drop
         self.environments.append(environment)
@@ -303,4 +306,4 @@ class Pool:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await asyncio.gather(*(self.spin_down(environment) for environment in list(self.environments)))
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # what was to start does not any more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from warmstate.emulator.environment import Environment
 from warmstate.emulator.facts import Instance, describe, describe_all
 from warmstate.emulator.function import INSPECT_FILE
+from warmstate.emulator.pool import Throttled
 from warmstate.emulator.proxy import Cut, Forwarder
 from warmstate.emulator.reload import Reloaded, reload
 from warmstate.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
     from warmstate.emulator.pool import Pool
     from warmstate.emulator.service import Service
@@ -103,12 +105,14 @@ class Verbs:
             raise ConfigurationError(
                 f"{count} instances are not possible: {pool.function.name} may have 0 to {pool.function.max_instances}."
             )
-        await pool.scale(count)
+        with _told_of_a_removal():
+            await pool.scale(count)
         return describe_all(pool.environments)
 
     async def warm_up(self, function: str | None) -> None:
         """Have an initialized instance, whose first event still is a cold start."""
-        await self._service.pool(function).warm_up()
+        with _told_of_a_removal():
+            await self._service.pool(function).warm_up()
 
     async def proxy(self, host: str, port: int) -> int:
         """A loopback port that forwards to `host`:`port` and whose connections `cut` can break."""
@@ -163,6 +167,15 @@ class Verbs:
         """Give up the forwarded connections."""
         for forwarder in self._forwarders:
             await forwarder.close()
+
+
+@contextlib.contextmanager
+def _told_of_a_removal() -> Generator[None]:
+    """For who did not come with an event, that nothing starts any more is no lack of capacity."""
+    try:
+        yield
+    except Throttled as error:
+        raise ConfigurationError(f"{error}.") from None
 
 
 async def _reset(environment: Environment) -> None:
