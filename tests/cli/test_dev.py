@@ -260,7 +260,7 @@ def test_chaos_and_a_recording(start, tmp_path):
     assert seed
     assert {dev("invoke", "-d", json.dumps({"n": number}))["start"] for number in range(4)} <= {"cold", "reset"}
     assert dev.log.read_text().count("CHAOS") == 4
-    assert "INITSTART" in dev.log.read_text()
+    assert "initializationType on-demand  phase init" in dev.log.read_text()
     recorded = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [line["event"]["n"] for line in recorded] == [0, 1, 2, 3]
 

@@ -123,6 +123,24 @@ def test_chaos_is_a_probability(share):
         parsed("--chaos", share)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--chaos-seed", "7"], "--chaos-seed is for --chaos P"),
+        (["--wait", "--provisioned", "1"], "--wait does not go with --provisioned"),
+        (["--wait", "--snap-start"], "--wait does not go with --snap-start"),
+        (["--debug=5678", "--only-lambda-apis"], "--debug does not go with --only-lambda-apis"),
+        (["--parameter-overrides", "A=1"], "--parameter-overrides is for -t TEMPLATE"),
+        (["-t", "t.yaml", "--parameter-overrides", "A=1", "Counter"], "'Counter' is no value of a parameter"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(folder, arguments, what):
+    """Instead of being forgotten."""
+    with pytest.raises(Problem, match=what) as caught:
+        told({}, *arguments)
+    assert (caught.value.code, bool(caught.value.fix)) == ("WS203", True)
+
+
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("1.5s", 1.5), ("6m", 360), ("1h", 3600), (7, 7)])
 def test_times_as_people_write_them(text, value):
     """A number alone is seconds."""

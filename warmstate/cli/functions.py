@@ -32,6 +32,7 @@ def functions_from(options: argparse.Namespace, configuration: dict[str, Any]) -
     Raises:
         Problem: They cannot be any.
     """
+    _check_together(options)
     if options.attached:
         options.wait, options.reload = True, "off"
     found = _from_template(options) if options.template else _from_project(options, configuration)
@@ -41,6 +42,24 @@ def functions_from(options: argparse.Namespace, configuration: dict[str, Any]) -
     if len({function.name for function in functions}) < len(functions):
         raise Problem("WS213", "two of these handlers would have the same name", exit=EXIT_USAGE)
     return functions
+
+
+def _check_together(options: argparse.Namespace) -> None:
+    """Refuse what says nothing, or two things at once."""
+    ahead = "--provisioned" if options.provisioned else "--snap-start" if options.snap_start else ""
+    contradictions = {
+        "--chaos-seed is for --chaos P": options.chaos_seed is not None and not options.chaos,
+        f"--wait does not go with {ahead}, which starts instances before any event": options.wait and ahead,
+        "--debug does not go with --only-lambda-apis, which starts nothing": options.debug and options.attached,
+        "--parameter-overrides is for -t TEMPLATE": options.parameter_overrides and not options.template,
+    }
+    for what, is_so in contradictions.items():
+        if is_so:
+            raise Problem("WS203", what, fix="leave one out, or add what is missing", exit=EXIT_USAGE)
+    for word in options.parameter_overrides:
+        if "=" not in word:
+            fix = "write NAME=VALUE; handlers stand before --parameter-overrides"
+            raise Problem("WS203", f"'{word}' is no value of a parameter", fix=fix, exit=EXIT_USAGE)
 
 
 def _from_template(options: argparse.Namespace) -> list[dict[str, Any]]:
