@@ -229,6 +229,7 @@ def test_doctor_finds_a_broken_handler(run, tmp_path):
 
 def test_doctor_reads_the_configuration(run, tmp_path):
     """It says what dev would take from there, or what is wrong with it."""
+    (tmp_path / "a.py").write_text("def A(event, context): ...\n")
     (tmp_path / "mine.toml").write_text(
         '[tool.warmstate]\nport = 9123\n[tool.warmstate.functions.a]\nhandler = "a.A"\n'
     )
