@@ -223,6 +223,36 @@ def test_signal_handlers_that_raise_on_the_watching_thread(api, start):
     assert "before_shutdown" in runtime.output
 
 
+RAISES = """
+import asyncio
+from warmstate import StatefulHandler
+
+class Handler(StatefulHandler):
+    concurrency = "async"
+
+    async def handle(self, event, context):
+        if event == "later":
+            return await asyncio.gather(self.fail(event))
+        await self.fail(event)
+
+    async def fail(self, event):
+        await asyncio.sleep(0)
+        raise SystemExit if event == "exit" else ValueError
+"""
+
+
+@pytest.mark.parametrize("slots", [None, "2"])
+@pytest.mark.parametrize("event", ["now", "exit", "later"])
+def test_the_first_frame_of_a_coroutine_that_raises_is_the_users(api, start, slots, event):
+    """What the loop is made of lies between us and them, and tells nobody anything."""
+    start(RAISES, "app.Handler", **({} if slots is None else {"AWS_LAMBDA_MAX_CONCURRENCY": slots}))
+    trace = api.ask("1", event).json["stackTrace"]
+
+    assert "app.py" in trace[0]
+    assert "in fail" in trace[-1]
+    assert not any(place in "".join(trace) for place in ("warmstate/", "base_events", "futures"))
+
+
 HOSTILE = """
 import sys
 

@@ -3,7 +3,8 @@ What a caller is told when something was raised: the error object, with every pa
 
 1. Nothing of the exception is trusted: its name may hold line breaks, its `__str__` may raise, its chain may be a loop, and
    any attribute may be a property of the user's that raises. So it is read past its class, as Python itself does.
-2. Frames of warmstate itself and of the import machinery are left out: the first frame shown is the user's.
+2. Frames of warmstate itself, of the import machinery and of the event loop between us and the user are left out: the first
+   frame shown is the user's.
 3. The whole object stays below 64 KB, the X-Ray cause below 32 KB and within what a header may carry.
 4. No module is imported here that a handler could have damaged: this has to work after `sys.modules.clear()`.
 
@@ -36,6 +37,8 @@ _MOST_NAME = 128
 _BLOCK = 64 * 1024
 _MOST_SOURCE = 4 * 1024 * 1024  # bytes of a source file that is read for one line
 
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_LOOP = (f"{_LIBRARY}asyncio{os.sep}", f"{_LIBRARY}concurrent{os.sep}futures{os.sep}")
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -146,11 +149,15 @@ def frames_of(trace: TracebackType | None) -> list[tuple[str, int, str]]:
     Of a deep recursion the first and the last frames are kept.
     """
     frames: list[tuple[str, int, str]] = []
+    unwanted: tuple[str, ...] = (_OURS, "<frozen ")
     while trace is not None:
         code = trace.tb_frame.f_code
         name = code.co_filename
-        if not name.startswith((_OURS, "<frozen ")):
+        if not name.startswith(unwanted):
             frames.append((name, trace.tb_lineno or 0, code.co_name))
+            unwanted = (_OURS, "<frozen ")  # the user's own use of a loop is shown
+        elif name.startswith(_OURS):
+            unwanted = (_OURS, "<frozen ", *_LOOP)
         trace = trace.tb_next
     if len(frames) > _MOST_FRAMES:
         half = _MOST_FRAMES // 2
