@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
 import sys
 import threading
 
@@ -272,3 +274,52 @@ class TestThreads:
         assert used <= 256 * 1024
         assert store.nbytes == 0, "the account is exact after any interleaving"
         spill.close()
+
+
+USES = {
+    "write again": lambda store, number: store.__setitem__("key", b"x" * (number % 3)),
+    "write and move out": lambda store, number: store.__setitem__(f"key-{number % 40}", bytes(60_000)),
+    "read and bring back": lambda store, number: store.get(f"key-{number % 40}"),
+    "take away": lambda store, number: store.pop(f"key-{number % 40}", None),
+    "settle": lambda store, _: store.settle(),
+}
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # it may come within a weak reference's callback
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_signal_handler_that_raises_in_the_middle(store, use, monkeypatch):
+    """An alarm that ends what takes too long may come between any two steps of the store: others can use it afterwards."""
+    armed = [False]
+
+    def bang(*_):
+        if armed[0]:
+            raise TimeoutError("bang")
+
+    def use_until_it_raises():
+        armed[0] = True
+        try:
+            for number in itertools.count():
+                use(store, number)
+        finally:
+            armed[0] = False
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # it may come within the callback of a weak reference
+    store.update({f"key-{number}": bytes(60_000) for number in range(40)})
+    before = signal.signal(signal.SIGALRM, bang)
+    try:
+        for number in range(150):
+            # Again and again: what happens while a value is written is taken for a value that cannot be written.
+            signal.setitimer(signal.ITIMER_REAL, 0.0003 + number * 1e-6, 0.001)
+            with pytest.raises(TimeoutError, match="bang"):
+                use_until_it_raises()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    other = threading.Thread(target=store.set, args=("other", [1]), daemon=True)
+    other.start()
+    other.join(20)
+
+    assert not other.is_alive()
+    assert [1] == store["other"]

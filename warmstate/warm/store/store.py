@@ -114,8 +114,12 @@ class StateStore(MutableMapping[str, object] if TYPE_CHECKING else MutableMappin
         tiers = self._tiers
         try:
             self._tokens.pop()
-        except IndexError:
-            tiers.turn.wait()
+        except IndexError:  # somebody else has the turn
+            tiers.put(self._checked(key), value, size)
+            return
+        except BaseException:  # of a signal that came while it was taken
+            self._tokens.append(None)
+            raise
         try:
             entry = self._resident[key]
             if entry.stamp is tiers.epoch and not entry.pinned:

@@ -17,7 +17,7 @@ from warmstate.warm.spill.spilled import Spilled, SpillLost, SpillUnavailable
 from warmstate.warm.store.entries import ENTRY_BYTES, LEFT_BYTES, Entry, Expiry, Period, name_of, size_in_store
 from warmstate.warm.store.overflow import Overflow
 from warmstate.warm.store.shelf import Shelf
-from warmstate.warm.store.turn import Turn
+from warmstate.warm.store.turn import Turn, in_turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,23 +95,23 @@ class Tiers:
     def __repr__(self) -> str:
         return f"<Tiers {self.used} of {self.budget} bytes in memory, {self.shelf!r}>"
 
+    @in_turn
     def bind(self, tenant: str | None) -> Shelf:
         """Make the tenant's shelf the present one."""
-        with self.turn:
-            self.tenant = tenant
-            self.shelf = self._shelves.setdefault(tenant, Shelf())
-            return self.shelf
+        self.tenant = tenant
+        self.shelf = self._shelves.setdefault(tenant, Shelf())
+        return self.shelf
 
+    @in_turn
     def fetch(self, key: Key) -> Any:
         """The value of a key, reloaded where it is in /tmp; MISSING when there is none."""
-        with self.turn:
-            entry = self._present(key)
-            if entry is None:
-                self.counts["misses"] += 1
-                return MISSING
-            self.shelf.resident.move_to_end(key)
-            entry.hits += 1
-            return entry.value
+        entry = self._present(key)
+        if entry is None:
+            self.counts["misses"] += 1
+            return MISSING
+        self.shelf.resident.move_to_end(key)
+        entry.hits += 1
+        return entry.value
 
     def put(self, key: Key, value: object, size: int, *, ttl: float | None = None, pin: bool = False) -> None:
         """
@@ -126,114 +126,120 @@ class Tiers:
         entry.pinned = pin
         if entry.fixed and expiry is None:
             entry.stamp = self.epoch
-        whole = size + entry.overhead
-        old = None
-        with self.turn:
-            shelf = self.shelf
-            old = shelf.resident.get(key)
-            pinned = sum(other.pinned_bytes for other in self._shelves.values())
-            if old is not None and old.pinned:
-                pinned -= old.size + old.overhead
-            if whole + pinned > self.budget:
-                raise BudgetExceeded(
-                    f"the value of {name!r} takes about {size} bytes, and the store may keep {self.budget} in memory"
-                    + (f", of which {pinned} are pinned" if pinned else "")
-                    + ": raise store_budget or the function's memory, or keep the value in parts"
-                )
-            self.drop(shelf, key)
-            shelf.add(key, entry)
-            self._took_in(whole, key)
-        del old  # only now: what its __del__ does may use the store
+        self._replace(key, name, entry)  # and what was there ends here: what its __del__ does may use the store
 
+    @in_turn
+    def _replace(self, key: Key, name: str, entry: Entry) -> Entry | None:
+        """Put an entry in the place of what is there, which is returned."""
+        size = entry.size
+        whole = size + entry.overhead
+        shelf = self.shelf
+        old = shelf.resident.get(key)
+        pinned = sum(other.pinned_bytes for other in self._shelves.values())
+        if old is not None and old.pinned:
+            pinned -= old.size + old.overhead
+        if whole + pinned > self.budget:
+            raise BudgetExceeded(
+                f"the value of {name!r} takes about {size} bytes, and the store may keep {self.budget} in memory"
+                + (f", of which {pinned} are pinned" if pinned else "")
+                + ": raise store_budget or the function's memory, or keep the value in parts"
+            )
+        self.drop(shelf, key)
+        shelf.add(key, entry)
+        self._took_in(whole, key)
+        return old
+
+    @in_turn
     def take(self, key: Key) -> Any:
         """Remove a key and return its value, or MISSING."""
-        with self.turn:
-            entry = self._present(key)
-            self.drop(self.shelf, key)  # also where it cannot be read now: it must not come back later
-            return MISSING if entry is None else entry.value
+        entry = self._present(key)
+        self.drop(self.shelf, key)  # also where it cannot be read now: it must not come back later
+        return MISSING if entry is None else entry.value
 
     def remove(self, key: Key) -> bool:
         """Remove a key; False when there is none."""
-        entry = None
-        with self.turn:
-            entry = self.live(key)
-            if entry is not None:
-                self.drop(self.shelf, key)
-        return entry is not None
+        return self._removed(key) is not None
 
+    @in_turn
+    def _removed(self, key: Key) -> Entry | None:
+        entry = self.live(key)
+        if entry is not None:
+            self.drop(self.shelf, key)
+        return entry
+
+    @in_turn
     def has(self, key: Key) -> bool:
         """Whether there is such a key, in either tier."""
-        with self.turn:
-            return self.live(key) is not None
+        return self.live(key) is not None
 
+    @in_turn
     def pin(self, key: Key, *, pinned: bool) -> bool:
         """Pin a key into memory, or unpin it; False when there is none."""
-        with self.turn:
-            entry = self._present(key)
-            if entry is not None:
-                self.shelf.pin(entry, pinned=pinned)
-            return entry is not None
+        entry = self._present(key)
+        if entry is not None:
+            self.shelf.pin(entry, pinned=pinned)
+        return entry is not None
 
+    @in_turn
     def names(self, space: Space | None) -> list[str]:
         """The names in a space whose values have not ended."""
-        with self.turn:
-            if space is None and not self.shelf.timed and not self.shelf.is_divided:
-                return self.shelf.names()
-            return [name_of(key) for key in self.shelf.keys_of(space) if self.live(key) is not None]
+        if space is None and not self.shelf.timed and not self.shelf.is_divided:
+            return self.shelf.names()
+        return [name_of(key) for key in self.shelf.keys_of(space) if self.live(key) is not None]
 
+    @in_turn
     def settle(self) -> None:
         """Measure anew what was used and can change, end what expired, spill to below the budget, free what was dropped."""
-        with self.turn:
-            shelf = self.shelf
-            for entry in shelf.used_since_mark():
-                if not entry.fixed:
-                    size = size_in_store(entry.value)
-                    self.used += size - entry.size
-                    if entry.pinned:
-                        shelf.pinned_bytes += size - entry.size
-                    entry.size = size
-            for key in shelf.some_timed():
-                self.live(key)
-            self._look()
-            goal = int(self.limit * _SETTLED_SHARE)
-            if self.used > goal:
-                self._make_room(goal)
-            shelf.mark()
-            self.period.ended = self._clock.monotonic()
-            self.period = Period()
-            if self.spill is not None:
-                if self._garbage:
-                    self.spill.drop_many(self.take_garbage())
-                self.spill.settle()
+        shelf = self.shelf
+        for entry in shelf.used_since_mark():
+            if not entry.fixed:
+                size = size_in_store(entry.value)
+                self.used += size - entry.size
+                if entry.pinned:
+                    shelf.pinned_bytes += size - entry.size
+                entry.size = size
+        for key in shelf.some_timed():
+            self.live(key)
+        self._look()
+        goal = int(self.limit * _SETTLED_SHARE)
+        if self.used > goal:
+            self._make_room(goal)
+        shelf.mark()
+        self.period.ended = self._clock.monotonic()
+        self.period = Period()
+        if self.spill is not None:
+            if self._garbage:
+                self.spill.drop_many(self.take_garbage())
+            self.spill.settle()
 
+    @in_turn
     def close(self) -> None:
         """Forget everything, in both tiers."""
-        with self.turn:
-            for shelf in self._shelves.values():
-                shelf.clear()
-            self._garbage.clear()
-            self.used = 0
-            if self.spill is not None:
-                self.spill.close()
+        for shelf in self._shelves.values():
+            shelf.clear()
+        self._garbage.clear()
+        self.used = 0
+        if self.spill is not None:
+            self.spill.close()
 
+    @in_turn
     def info(self) -> dict[str, object]:
         """Bytes, counts, and the keys of the present tenant, as plain values."""
-        with self.turn:
-            keys: dict[str, dict[str, object]] = {}
-            partitions: dict[str, dict[str, dict[str, object]]] = {}
-            for key, entry, tier in self.shelf.everything():
-                rows = keys if isinstance(key, str) else partitions.setdefault(key[0].name, {})
-                rows[name_of(key)] = entry.info(tier, self._clock)
-            return {
-                "memory_bytes": self.used,
-                "memory_budget": self.budget,
-                "memory_of_slots": self._share.in_slots,
-                "memory_debt": self._guard.debt,
-                "tmp": None if self.spill is None else self.spill.info(),
-                **self.counts,
-                "keys": keys,
-                "partitions": partitions,
-            }
+        keys: dict[str, dict[str, object]] = {}
+        partitions: dict[str, dict[str, dict[str, object]]] = {}
+        for key, entry, tier in self.shelf.everything():
+            rows = keys if isinstance(key, str) else partitions.setdefault(key[0].name, {})
+            rows[name_of(key)] = entry.info(tier, self._clock)
+        return {
+            "memory_bytes": self.used,
+            "memory_budget": self.budget,
+            "memory_of_slots": self._share.in_slots,
+            "memory_debt": self._guard.debt,
+            "tmp": None if self.spill is None else self.spill.info(),
+            **self.counts,
+            "keys": keys,
+            "partitions": partitions,
+        }
 
     # With the turn
 

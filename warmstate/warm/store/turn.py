@@ -1,11 +1,24 @@
-"""A lock for sections that take less time than a lock."""
+"""
+A lock for sections that take less time than a lock.
+
+A signal handler of the user may raise between any two steps of the main thread, also in here. So no step lies between taking
+something and the `try` or `with` that gives it back, and what takes it is a single call into C.
+"""
 
 from __future__ import annotations
 
 import _thread
 from time import sleep
 
-__all__ = ["Turn"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Concatenate, ParamSpec, TypeVar
+
+    Options = ParamSpec("Options")
+    Result = TypeVar("Result")
+
+__all__ = ["Turn", "in_turn"]
 
 
 class Turn:
@@ -14,7 +27,7 @@ class Turn:
 
     Both are single operations of the interpreter and take a quarter of the time of a lock's atomic instructions, which is
     what lets a store's write be as fast as a dictionary's plus its bookkeeping.
-    Short sections pop and append themselves; long ones use `with`, and then waiting threads sleep on a real lock.
+    Short sections pop and append themselves; long ones are `run`, and then waiting threads sleep on a real lock.
     """
 
     __slots__ = ("_long", "_owner", "tokens")
@@ -27,46 +40,46 @@ class Turn:
     def __repr__(self) -> str:
         return f"<Turn, {'free' if self.tokens else 'taken'}>"
 
-    def wait(self) -> None:
+    def run(self, section: Callable[Options, Result], *arguments: Options.args, **options: Options.kwargs) -> Result:
         """
-        Take the token as soon as it is there.
+        Call `section` and return its result, while nobody else has the turn.
 
         Raises:
             RuntimeError: this thread has the turn already, so waiting would never end.
         """
-        pauses = 0
-        while True:
-            if self._owner == _thread.get_ident():
-                raise RuntimeError(
-                    "the store was used from inside one of its own operations: a value's property or __del__ that runs while it "
-                    "is measured or spilled must not use the store"
-                )
-            try:
-                return self.tokens.pop()
-            except IndexError:
-                pass
-            with self._long:  # until the end of a long section, if one is the reason
-                pass
-            pauses += 1
-            sleep(0.0 if pauses < 100 else 0.0005)
-
-    def __enter__(self) -> None:
         if self._owner == _thread.get_ident():
-            self.wait()
-        self._long.acquire()
-        try:
+            raise RuntimeError(
+                "the store was used from inside one of its own operations: a value's property or __del__ that runs while it "
+                "is measured or spilled must not use the store"
+            )
+        tokens = self.tokens
+        with self._long:
             while True:
                 try:
-                    self.tokens.pop()
-                    break
+                    tokens.pop()
                 except IndexError:
                     sleep(0.0)  # somebody is in a short section
-        except BaseException:
-            self._long.release()
-            raise
-        self._owner = _thread.get_ident()
+                except BaseException:  # of a signal that came while it was taken
+                    tokens.append(None)
+                    raise
+                else:
+                    break
+            try:
+                self._owner = _thread.get_ident()
+                return section(*arguments, **options)
+            finally:
+                self._owner = 0
+                tokens.append(None)
 
-    def __exit__(self, *_: object) -> None:
-        self._owner = 0
-        self.tokens.append(None)
-        self._long.release()
+
+def in_turn(
+    section: Callable[Concatenate[Any, Options], Result],
+) -> Callable[Concatenate[Any, Options], Result]:
+    """A method of what has a `turn`, as a section of that. What it drops ends within the turn, unless it returns it."""
+
+    def whole(self: Any, /, *arguments: Options.args, **options: Options.kwargs) -> Result:
+        turn: Turn = self.turn
+        return turn.run(section, self, *arguments, **options)
+
+    whole.__doc__ = section.__doc__
+    return whole
