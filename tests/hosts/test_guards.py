@@ -384,6 +384,18 @@ class TestProcess:
         assert 1 == sum(path.endswith("/invocation/next") for _, _, path in api.calls)
         assert [runtime.pid, True] == api.ask("1").json
 
+    def test_a_signal_handler_that_raises_as_the_event_loop_is_taken_and_given_back(self, api, start):
+        """It is the coroutine that may be interrupted: the loop is there for the next event."""
+        source = EVERY_LINE.replace("def handler", "async def handler").replace(
+            'if event == "line"',
+            'if event == "line" and frame.f_code.co_name == "run" and frame.f_globals["__name__"].endswith("event_loop")',
+        )
+        start(source)
+        answers = [api.ask(str(number)) for number in range(5)]
+
+        assert ["response"] * 5 == [answer.kind for answer in answers]
+        assert answers[-1].json["signals"] > answers[0].json["signals"] > 0
+
     def test_what_is_set_for_a_signal_is_what_one_asks_for(self, api, start):
         """A handler of the user is called by way of the runtime's, which nobody sees."""
         start(

@@ -40,7 +40,9 @@ _OURS = {
 }
 _LOOPS = {"warmstate.hosts.runtime", "warmstate.hosts.managed"}
 """Where everything on the main thread begins: who looks for code of the user need not look further down."""
-_WAITS_FOR_THE_USER = "warmstate.instance.event_loop"
+_EVENT_LOOP = "warmstate.instance.event_loop"
+_WAITS_FOR_THE_USER = {"_drive", "_hand_over"}
+"""Its steps around these take and give back what the next event needs."""
 
 
 def contain_handlers(notices: Notices) -> None:
@@ -105,7 +107,9 @@ def _is_in_code_of_the_user(frame: FrameType | None) -> bool:
         if module in _LOOPS:
             return False
         package = module.partition(".")[0]
-        if module == _WAITS_FOR_THE_USER or not (package in _OURS or package in sys.stdlib_module_names):
+        if not (package in _OURS or package in sys.stdlib_module_names):
+            return True
+        if module == _EVENT_LOOP and frame.f_code.co_name in _WAITS_FOR_THE_USER:
             return True
         frame = frame.f_back
     return False
