@@ -22,6 +22,7 @@ from warmstate.emulator import Emulator, Function
 from .. import manifest as manifests
 from ..publish import KEY as VIDEO
 from .camera import key_of, s3_event
+from .directory import DirectoryBucket
 from .verify import Findings, examine
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def play(  # where it runs, and what is to happen
         strategy="round-robin" if two else "aws",
     )
     emulator.add(function)
-    storm = _Storm(emulator, function.name, chance, can_end=not calm, two=two)
+    storm = _Storm(emulator, bucket, function.name, chance, can_end=not calm, two=two)
     try:
         for number, is_told in _arrivals(len(photos), chance, disturb=disturb):
             key = key_of(NOON + datetime.timedelta(seconds=number))
@@ -141,8 +142,10 @@ def _arrivals(count: int, chance: random.Random, *, disturb: bool) -> Iterator[t
 class _Storm:
     """Rings the function's doorbell, and strikes it now and then."""
 
-    def __init__(self, emulator: Emulator, function: str, chance: random.Random, *, can_end: bool, two: bool) -> None:
-        self._emulator, self._function, self._chance = emulator, function, chance
+    def __init__(  # what it strikes, and how
+        self, emulator: Emulator, bucket: Bucket, function: str, chance: random.Random, *, can_end: bool, two: bool
+    ) -> None:
+        self._emulator, self._bucket, self._function, self._chance = emulator, bucket, function, chance
         self._strikes = [self._kill, self._kill_at_work, self._stop_at_work]
         if can_end:  # both say SIGTERM first, and then the instance commits what it has, whole GOPs or not
             self._strikes += [self._reset, self._end]
@@ -202,13 +205,22 @@ class _Storm:
     def _stop_at_work(self, event: dict[str, object]) -> None:
         """Stops an instance in the middle of an invocation; another one goes on if the function may have one."""
         worker, running = self._working(event)
-        if running is None or running.pid is None or not _signal(running.pid, signal.SIGSTOP):
+        if running is None or running.pid is None or not self._stop(running.pid):
             worker.join(PATIENCE)
             return
         self.deeds.append("stop")
         self._stopped.append((running.pid, worker))
         if len(self._stopped) > 1 or self._instances < 2:
             self.calm_down()
+
+    def _stop(self, pid: int) -> bool:
+        """Stops a process, but not while it holds the lock of a bucket in a directory: no client of S3 holds up the others."""
+        while _signal(pid, signal.SIGSTOP):
+            threading.Event().wait(0.01)  # until it has really stopped
+            if not (isinstance(self._bucket, DirectoryBucket) and self._bucket.is_locked()):
+                return True
+            _signal(pid, signal.SIGCONT)
+        return False
 
     def _working(self, event: dict[str, object]) -> tuple[threading.Thread, Instance | None]:
         worker = threading.Thread(target=self.invoke, args=(event,))

@@ -57,6 +57,15 @@ class DirectoryBucket:
     def close(self) -> None:
         pass
 
+    def is_locked(self) -> bool:
+        """Whether a process is writing, or was stopped as it wrote."""
+        with (self._root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     def _read(self, key: str) -> bytes:
         try:
             return self._path(key).read_bytes()
