@@ -216,7 +216,7 @@ def test_signal_handlers_that_raise_on_the_watching_thread(api, start):
     api.wait_until_idle(4)
     for number in range(4):
         assert "response" == api.ask(f"bang-{number}", {"bang": 20}).kind
-    wait_for(lambda: "nobody can catch it: bang" in runtime.output)
+    wait_for(lambda: "nobody can catch it: ValueError: bang" in runtime.output)
     runtime.signal(signal.SIGTERM)
 
     assert 0 == runtime.ended()
@@ -275,15 +275,15 @@ def handler(event, context):
 """
 
 
-@pytest.mark.parametrize("kind", ["hostile", "nameless"])
-def test_a_failure_in_a_slot_whose_words_fail_too(api, start, kind):
+@pytest.mark.parametrize(("kind", "name"), [("hostile", "Hostile"), ("nameless", "Nameless")])
+def test_a_failure_in_a_slot_whose_words_fail_too(api, start, kind, name):
     """The event is answered, the failure is told, and the only slot goes on."""
     runtime = start(HOSTILE, AWS_LAMBDA_MAX_CONCURRENCY="1")
     for number in range(3):
         assert "error" == api.ask(f"bad-{number}", {"raise": kind}).kind
         assert f"good-{number}" == api.ask(f"good-{number}").json
 
-    assert 3 == runtime.output.count("A polling thread failed and begins anew: <unprintable")
+    assert 3 == runtime.output.count(f"A polling thread failed and begins anew: {name}: <unprintable")
 
 
 LOGS = """
