@@ -21,7 +21,14 @@ BOB = {"user": "bob@example.com"}
 LAST: list[object] = []
 LOCAL = threading.local()
 CALLER = contextvars.ContextVar("caller", default="")
-log = logging.getLogger("app")
+log = logging.getLogger("tests.forgetting")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_at_the_start(caplog, monkeypatch):
+    """Others who ran in this process may have changed it."""
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(log, "disabled", False)
 
 
 def answers(event, user):
