@@ -242,6 +242,9 @@ class Guards:
         self._put_back("the working directory")
 
     def _restore_variables(self) -> None:
+        if not hasattr(os.environ, "__contains__"):  # None, or some other thing that holds no variables
+            os.environ = self._environ  # noqa: B003 - the very object that was there
+            self._put_back("os.environ")
         missing = [name for name in self._variables if name.startswith(_PLATFORM) and name not in os.environ]
         for name in missing:
             os.environ[name] = self._variables[name]
