@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from warmstate.handler import StatefulHandler
-    from warmstate.instance.serving import Answer
+    from warmstate.instance.answer import Answer
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.events import ShutdownReason
     from warmstate.wire.runtime_api import Success

@@ -13,8 +13,9 @@ from warmstate._typing import cast
 from warmstate.context import Context, current
 from warmstate.errors import HandlerNotFound
 from warmstate.handler import StatefulHandler
+from warmstate.instance.answer import Answer
 from warmstate.instance.deliveries import Deliveries
-from warmstate.instance.serving import Answer, Serving
+from warmstate.instance.serving import Serving
 from warmstate.instance.thawing import Thawing
 from warmstate.instance.user_code import UserCode, describe
 from warmstate.instance.warm_parts import WarmParts

@@ -23,13 +23,14 @@ from warmstate.errors import (
     ResetRequested,
     TenantMismatch,
 )
+from warmstate.instance.answer import Answer
 from warmstate.instance.deliveries import Deliveries
 from warmstate.instance.thawing import Thawing
 from warmstate.instance.user_code import UserCode, describe
 from warmstate.lifecycle.events import Init
 from warmstate.wire.failure import failure_from, is_a
 from warmstate.wire.payload import decode_event, encode_answer
-from warmstate.wire.runtime_api import MAX_ANSWER_BYTES, Failure, Success
+from warmstate.wire.runtime_api import MAX_ANSWER_BYTES, Success
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,15 +38,14 @@ if TYPE_CHECKING:
     from contextvars import Context as Scope
     from typing import Any
 
-    from warmstate.instance.streamed import Stream
     from warmstate.instance.warm_parts import WarmParts
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.environment import Environment
     from warmstate.lifecycle.events import StartKind, Thaw
     from warmstate.lifecycle.notices import Notices
-    from warmstate.wire.runtime_api import Invocation, StreamedSuccess
+    from warmstate.wire.runtime_api import Invocation
 
-__all__ = ["Answer", "Serving"]
+__all__ = ["Serving"]
 
 _RESERVE_BYTES = 256 * 1024
 """Released when memory runs out, so that the failure can still be reported."""
@@ -53,45 +53,6 @@ _REPORTING_DEPTH = 400
 """Frames that reporting a failure may need, where the handler left a lower recursion limit behind."""
 _PLAIN = frozenset((dict, list, str, bytes, int, float, bool, type(None), tuple))
 """What a handler mostly returns: neither to be awaited nor to be iterated."""
-_NOT_ANSWERED = Failure("Runtime.NotAnswered", b"{}")
-
-
-class Answer:
-    """
-    What became of one invocation: the `outcome` to post, and what `Instance.finish` needs afterwards.
-
-    `wants_reset` is True when a fresh process must serve the next invocation; look at it again after `finish`.
-    `handled` is True when the user's `handle` was called.
-    `error` is what a failed invocation raised, until `finish`.
-    """
-
-    __slots__ = (
-        "context",
-        "error",
-        "handled",
-        "holds_turn",
-        "in_unit",
-        "invocation",
-        "outcome",
-        "scope",
-        "stream",
-        "wants_reset",
-    )
-
-    def __init__(self, invocation: Invocation, context: Context, scope: Scope) -> None:
-        self.invocation = invocation
-        self.context = context
-        self.scope = scope
-        self.outcome: Success | StreamedSuccess | Failure = _NOT_ANSWERED
-        self.error: BaseException | None = None
-        self.stream: Stream | None = None
-        self.handled = False
-        self.holds_turn = False
-        self.in_unit = False
-        self.wants_reset = False
-
-    def __repr__(self) -> str:
-        return f"<Answer to {self.invocation.request_id}: {type(self.outcome).__name__}>"
 
 
 class Serving:

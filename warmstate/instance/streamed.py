@@ -19,7 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from warmstate.instance.serving import Answer, Serving
+    from warmstate.instance.answer import Answer
+    from warmstate.instance.serving import Serving
     from warmstate.instance.user_code import UserCode
 
 __all__ = ["Stream"]
