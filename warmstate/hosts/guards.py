@@ -111,7 +111,7 @@ class Guards:
         self._threads = count_threads() if freezes else sys.maxsize
         self._variables = dict(os.environ)
         self._least_variables = len(self._variables)
-        self._environ = os.environ
+        self._environ: Any = os.environ
         # Counting them through the mapping itself runs code of Python.
         self._environ_data: Sized = getattr(os.environ, "_data", os.environ)
         self._modules = dict(sys.modules)
