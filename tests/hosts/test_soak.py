@@ -152,10 +152,10 @@ class Handler(StatefulHandler):
     ("burning", "slots", "limit"), [(n, slots, 0.050 if n else 0.010) for n in (0, 4, 16) for slots in (None, 16)]
 )
 def test_sigterm_reaches_the_hook(api, start, tmp_path, burning, slots, limit):
-    """Idle, and beside threads of the handler that burn the processor: the middle one of fifteen, from signal to hook."""
+    """Idle, and beside threads of the handler that burn the processor: 19 of 20 are in time, from signal to hook."""
     concurrent = {} if slots is None else {"AWS_LAMBDA_MAX_CONCURRENCY": str(slots)}
     took = []
-    for number in range(15):
+    for number in range(40):
         reached = tmp_path / f"reached{number}"
         runtime = start(BUSY, "app.Handler", BURNING=str(burning), REACHED=str(reached), **concurrent)
         api.ask(f"id-{number}")
@@ -165,5 +165,6 @@ def test_sigterm_reaches_the_hook(api, start, tmp_path, burning, slots, limit):
         runtime.process.wait(10)
         took.append(float(reached.read_text()) - sent)
     took.sort()
-    print(f"burning {burning}, slots {slots}: {took[7] * 1000:.1f} ms, {took[-1] * 1000:.1f} ms at most")
-    assert took[7] < limit, took
+    middle, late, last = (took[number] * 1000 for number in (20, 37, 39))
+    print(f"burning {burning}, slots {slots}: p50 {middle:.1f} ms, p95 {late:.1f} ms, at most {last:.1f} ms")
+    assert late < limit * 1000, took
