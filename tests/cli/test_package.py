@@ -4,6 +4,9 @@ import compileall
 import json
 import os
 import py_compile
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -112,3 +115,13 @@ def test_doctor_reads_the_functions_of_the_configuration(run, tmp_path):
     (tmp_path / "app.py").write_text("def Handler(event, context): ...\n")
     code, out, _ = run("doctor")
     assert (code, "✘ configuration  memory of f 'much' is no whole number" in out) == (7, True), out
+
+
+def test_the_fix_for_bytecode_mends_it(folder):
+    """What `doctor` says to run replaces what pip compiled by date."""
+    assert compileall.compile_dir(folder, quiet=1, invalidation_mode=DATED)
+    (fix,) = [finding.fix for finding in package(str(folder)) if finding.check == "bytecode"]
+    command, *arguments = shlex.split(fix)
+    assert command == "python"
+    subprocess.run([sys.executable, *arguments], cwd=folder, check=True)
+    assert said(folder, "bytecode") == [("ok", "1 modules are compiled, whatever their dates")]

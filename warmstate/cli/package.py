@@ -23,7 +23,7 @@ GLIBC = (2, 34)
 OLD_NAMES = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 HASHED = 1
 """The flag of a compiled file that is compared, if at all, by its source's hash and never by a date."""
-COMPILE = "python -m compileall -q --invalidation-mode unchecked-hash ."
+COMPILE = "python -m compileall -qf --invalidation-mode unchecked-hash ."
 
 Bytecode = Literal["hashed", "dated", "missing", "stale"]
 
