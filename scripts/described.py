@@ -35,7 +35,7 @@ _MADE_FOR_USERS = frozenset(
 
 _NOT_FOR_USERS = {
     "Buffer": {
-        "adopt", "age", "batch", "changed", "commit", "finished", "first_number", "flushed_ids", "is_due", "is_waiting", "leaving",
+        "adopt", "age", "attach", "batch", "changed", "commit", "finished", "first_number", "flushed_ids", "is_due", "is_waiting", "leaving",
         "committed_items", "mark", "others_are_waiting", "present_range", "put_away", "rewind", "rollback", "skipped_ids", "staged",
     },
     "Context": {"read_caller"},

@@ -251,6 +251,15 @@ def test_types_without_a_codec_say_so(kind):
         codec_for(kind)
 
 
+@pytest.mark.parametrize("base", [Exception, dict, str])
+@pytest.mark.parametrize("decorate", [attrs.define(slots=False), dataclasses.dataclass])
+def test_a_class_that_is_more_than_its_fields_has_no_codec(base, decorate):
+    """What a built-in base holds would be lost, and no such object can be made from its fields alone."""
+    kind = decorate(type("Problem", (base,), {"__annotations__": {"code": int}}))
+    with pytest.raises(CodecError, match=f"Problem has no codec: it extends {base.__name__}"):
+        codec_for(kind)
+
+
 def test_a_type_without_an_end_is_an_error():
     """A class that holds itself with ever larger arguments has no codec, and that is found."""
     with pytest.raises(CodecError, match="contains itself without end"):

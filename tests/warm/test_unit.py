@@ -12,6 +12,7 @@ from tests.warm.shop import Seen, start
 from warmstate.errors import CodecError, LifecycleError
 from warmstate.handler import StatefulHandler
 from warmstate.warm.slot import State, state
+from warmstate.warm.tails.tail import Tail, tail
 
 
 class TestUnits:
@@ -252,3 +253,57 @@ class TestSharedObjects:
         ledger.begin("handle")
         ledger.commit()
         assert [[2]] == start(tmp_path, Twins)[0].left
+
+
+class Early(StatefulHandler):
+    """Uses what it declares before a ledger runs it."""
+
+    number: State[int] = state(default=0, survives="reset")
+    rows: Tail[str] = tail(max_items=9, survives="reset")
+    notes: Tail[str] = tail(max_items=9)
+
+    def __init__(self):
+        self.number = 5
+        self.rows.append("begin", id="begin")
+        self.rows.append("again")
+        self.notes.append("note", id="note")
+        self.kept = (self.rows, self.notes)
+
+    @rows.flush
+    @notes.flush
+    def write(self, batch):
+        return len(batch)
+
+
+class TestInit:
+    def test_the_first_rollback_goes_back_to_what_init_set(self, tmp_path):
+        """What `__init__` set and appended holds before the first unit of work does."""
+        early, ledger, _ = start(tmp_path, Early)
+        ledger.begin("handle")
+        early.number = 6
+        early.rows.append("rolled back")
+        ledger.rollback()
+        assert (5, ["begin", "again"], ["note"]) == (early.number, list(early.rows), list(early.notes))
+
+    def test_what_was_committed_comes_before_what_init_appends(self, tmp_path):
+        """A slot is as it was committed; a tail has its items, once where they have an id, and loses none in any number of processes."""
+        for generation in range(1, 5):
+            early, ledger, adoption = start(tmp_path, Early)
+            assert adoption.dropped_reason is None
+            assert ["begin", *["again"] * generation] == list(early.rows)
+            assert early.number == (5 if generation == 1 else 10 * (generation - 1))
+            ledger.begin("handle")
+            early.number = 10 * generation
+            ledger.commit()
+        early.rows.flush()
+        ledger.close()
+        early, _, adoption = start(tmp_path, Early)
+        assert (None, ["again"]) == (adoption.dropped_reason, list(early.rows))
+
+    def test_the_buffer_that_init_kept_is_the_tail(self, tmp_path):
+        """A helper that `__init__` gave its tails goes on writing to them, and knows their ids."""
+        early, _, _ = start(tmp_path, Early)
+        for buffer, name in zip(early.kept, ("begin", "note"), strict=True):
+            assert not buffer.append("twice", id=name)
+            buffer.append("more")
+        assert (early.rows, early.notes) == early.kept

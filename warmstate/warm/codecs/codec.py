@@ -44,6 +44,8 @@ T = TypeVar("T")
 _NONE = type(None)
 _DEEPEST = 40
 """Classes inside of classes, each another one: more of them are a type without an end."""
+_WRITTEN_IN_PYTHON = 1 << 9
+"""The flag of classes that a class statement made (`Py_TPFLAGS_HEAPTYPE`)."""
 SCALARS: dict[object, Form] = {
     None: ScalarForm("None", frozenset((_NONE,))),
     _NONE: ScalarForm("None", frozenset((_NONE,))),
@@ -245,6 +247,7 @@ class _Builder:
             return EnumForm(kind)
         fields = field_annotations(kind)
         if fields is not None:
+            _refuse_builtin_base(kind)
             record = RecordForm(kind, kind.__qualname__ if alias is None else str(alias).replace("typing.", ""))
             return self._fill(kind, record, record.fields, fields, alias or kind, given)
         if issubclass(kind, dict) and hasattr(kind, "__required_keys__"):
@@ -328,6 +331,15 @@ class _Builder:
             # A tree may be None by itself.
             return forms[0] if isinstance(forms[0], (TreeForm, OptionalForm)) else OptionalForm(forms[0])
         return OptionalForm(UnionForm(forms))
+
+
+def _refuse_builtin_base(kind: type) -> None:
+    """An exception, or a dictionary with fields, holds more than its fields, and cannot be made without its own `__new__`."""
+    for base in kind.__mro__[:-1]:
+        if not base.__flags__ & _WRITTEN_IN_PYTHON:
+            raise CodecError(
+                f"{_name(kind)} has no codec: it extends {base.__name__}, whose part of it would be lost: use a class that is its fields"
+            )
 
 
 def _without_qualifier(annotation: object, builder: _Builder) -> object:

@@ -118,7 +118,9 @@ class Ledger:
         Returns what became of that; None for a handler of which nothing commits.
 
         Raises:
-            CodecError: A committed slot or tail has an annotation without a codec; the message names it.
+            CodecError: A committed slot or tail has an annotation without a codec, or the handler's `__init__` gave it a value that
+                does not fit; the message names it.
+            CommitError: What `__init__` set could not be written.
         """
         if not self.declarations.commits:
             return None
@@ -134,6 +136,7 @@ class Ledger:
         adoption = adopt(self._committing, self, self._buffers)
         if adoption.dropped_reason is not None:
             self.notices.warning(f"What an earlier process committed is not taken over: {adoption.dropped_reason}.")
+        self.commit()  # what the handler's __init__ set: the first rollback goes back to that
         return adoption
 
     def close(self) -> None:
@@ -375,11 +378,11 @@ class Ledger:
             raise CodecError(f"{owner.__qualname__}.{name} cannot be written: {told}", error.path) from None
 
     def _make_buffer(self, tail: Tail[Any]) -> Buffer[Any]:
-        early = self._held.get(tail.name)
-        buffer: Buffer[Any] = Buffer(tail, self.handler, clock=self.clock, flush=self._flush_now)
-        if early is not None:
-            buffer.extend(early)  # what the handler's __init__ appended
-        self._held[tail.name] = buffer
+        buffer: Buffer[Any] | None = self._held.get(tail.name)
+        if buffer is None:
+            buffer = self._held[tail.name] = Buffer(tail, self.handler, clock=self.clock, flush=self._flush_now)
+        else:
+            buffer.attach(self.clock, self._flush_now)  # the handler's __init__ appended to it, and may have kept it
         return buffer
 
     def _flush_now(self, buffer: Buffer[Any]) -> None:

@@ -186,6 +186,14 @@ class Buffer(Generic[T]):
 
     # What the ledger does with it.
 
+    def attach(self, clock: Clock, flush: Callable[[Buffer[T]], None]) -> None:
+        """From now on a ledger runs this buffer of a handler that was a plain object so far; what waits in it was just appended."""
+        with self._lock:
+            self._clock = clock
+            self._flush = flush
+            self._since = [(clock.wall(), clock.monotonic())] * len(self._items)
+            self._committed = 0
+
     def is_due(self) -> bool:
         """Whether one of the declared bounds is reached."""
         tail = self.tail
@@ -290,8 +298,11 @@ class Buffer(Generic[T]):
     def adopt(
         self, segments: Sequence[tuple[list[Any], Sequence[str | int | None], float]], known: Iterable[str | int]
     ) -> None:
-        """Takes over what an earlier process committed, and the ids it had seen flushed."""
+        """Takes over what an earlier process committed, and the ids it had seen flushed; what this one appended comes behind it."""
         with self._lock:
+            own = list(zip(self._items, self._ids, strict=True))
+            self._truncate(0)
+            self._seen.clear()
             earlier = list(known)
             self._base = len(earlier)
             self._known = KnownIds(earlier)
@@ -303,6 +314,8 @@ class Buffer(Generic[T]):
                     self._ids.append(id)
                     self._since.append((wall, None))
             self._committed = len(self._items)
+            for item, id in own:
+                self.append(item, id)
 
     def flushed_ids(self) -> list[str | int]:
         """The ids that stay known though their items have left, oldest first."""
