@@ -22,8 +22,8 @@ from time import monotonic, sleep
 from warmstate.errors import TransportError
 from warmstate.hosts.logs import flush_printed
 from warmstate.hosts.watcher import outlive, take_short_turns
-from warmstate.instance.user_code import describe
 from warmstate.lifecycle.events import Shutdown
+from warmstate.wire.failure import describe
 from warmstate.wire.runtime_api import next_request
 
 TYPE_CHECKING = False

@@ -31,12 +31,11 @@ from warmstate.hosts.transport import NativeTransport, transport_for
 from warmstate.hosts.waiting import Waiting
 from warmstate.hosts.watcher import Terminated, Watcher, outlive, take_short_turns, write_stacks
 from warmstate.instance import Instance
-from warmstate.instance.user_code import describe
 from warmstate.lifecycle.clock import clock_for
 from warmstate.lifecycle.environment import Environment
 from warmstate.lifecycle.events import Init, Shutdown
 from warmstate.lifecycle.marker import claim
-from warmstate.wire.failure import failure_from
+from warmstate.wire.failure import describe, failure_from
 from warmstate.wire.payload import use_orjson
 from warmstate.wire.runtime_api import Failure, init_error_request
 

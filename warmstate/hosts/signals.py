@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from warmstate.hosts.watcher import Terminated
-from warmstate.instance.user_code import describe
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from warmstate.instance.answer import Answer
 from warmstate.instance.deliveries import Deliveries
 from warmstate.instance.serving import Serving
 from warmstate.instance.thawing import Thawing
-from warmstate.instance.user_code import UserCode, describe
+from warmstate.instance.user_code import UserCode
 from warmstate.instance.warm_parts import WarmParts
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

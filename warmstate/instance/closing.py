@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import _thread
 
+from warmstate.wire.failure import describe
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +155,7 @@ class _Runner:
             try:
                 step.run(share)
             except BaseException as error:  # noqa: BLE001 - the next steps must run whatever user code raises
-                outcome, detail = "failed", _describe(error)
+                outcome, detail = "failed", describe(error)
             took = self._clock.monotonic() - began
             with self._lock:
                 step_over.release()
@@ -189,11 +191,3 @@ class _Runner:
                 StepReport(step.name, "overran", took, f"it was cut after its {share:.3f} s and left where it hangs")
             )
         self._work(turn + 1)
-
-
-def _describe(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - an exception whose text raises is still an exception to report
-        text = "<unprintable>"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

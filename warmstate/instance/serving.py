@@ -26,9 +26,8 @@ from warmstate.errors import (
 from warmstate.instance.answer import Answer
 from warmstate.instance.deliveries import Deliveries
 from warmstate.instance.thawing import Thawing
-from warmstate.instance.user_code import UserCode, describe
 from warmstate.lifecycle.events import Init
-from warmstate.wire.failure import failure_from, is_a
+from warmstate.wire.failure import describe, failure_from, is_a
 from warmstate.wire.payload import decode_event, encode_answer
 from warmstate.wire.runtime_api import MAX_ANSWER_BYTES, Success
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from contextvars import Context as Scope
     from typing import Any
 
+    from warmstate.instance.user_code import UserCode
     from warmstate.instance.warm_parts import WarmParts
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.environment import Environment

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 
 from warmstate._typing import cast
-from warmstate.wire.failure import describe as message, type_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from warmstate.instance.event_loop import EventLoop
 
-__all__ = ["UserCode", "describe"]
+__all__ = ["UserCode"]
 
 
 class UserCode:
@@ -105,8 +104,3 @@ async def _stepped(items: Iterator[Any]) -> AsyncIterator[Any]:
         close = getattr(items, "close", None)
         if close is not None:
             close()
-
-
-def describe(error: BaseException) -> str:
-    """The type and text of an exception, whatever its `__str__` does."""
-    return f"{type_name(error)}: {message(error)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import _thread
 
 from warmstate.errors import DeadlinePassed
-from warmstate.instance.user_code import describe
 from warmstate.warm.resources import freezes
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

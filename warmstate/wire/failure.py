@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-__all__ = ["describe", "failure_from", "failure_of", "frames_of", "is_a", "safe_text", "type_name"]
+__all__ = ["describe", "failure_from", "failure_of", "frames_of", "is_a", "message_of", "safe_text", "type_name"]
 
 _MOST_MESSAGE = 16 * 1024  # characters
 _MOST_FRAMES = 100
@@ -63,7 +63,7 @@ def failure_from(error: BaseException, *, request_id: str = "") -> Failure:
         trace = _traceback_of(error)
         if is_a(error, MemoryError):
             _let_go(trace)
-        message = describe(error)
+        message = message_of(error)
         frames = frames_of(trace)
         stack = [_format(frame) for frame in frames]
         unread = _cause_of(error) if is_a(error, HandlerSyntaxError) else error
@@ -122,6 +122,12 @@ def _sendable(name: str) -> str:
 
 
 def describe(error: BaseException) -> str:
+    """The type and text of `error`, for a line of the log; never raises."""
+    message = message_of(error)
+    return f"{type_name(error)}: {message}" if message else type_name(error)
+
+
+def message_of(error: BaseException) -> str:
     """What `error` says of itself, cut to 16 KB; `<unprintable X>` where saying it fails."""
     if is_a(error, SystemExit):
         known: Any = error
@@ -226,7 +232,7 @@ def _xray_cause(error: BaseException, kind: str, message: str, frames: list[tupl
         seen.add(id(link))
         link_frames = frames_of(_traceback_of(link))
         paths.update(file for file, _, _ in link_frames)
-        exceptions.append(_xray_exception(type_name(link), describe(link), link_frames))
+        exceptions.append(_xray_exception(type_name(link), message_of(link), link_frames))
         link = _led_to(link)
     text = (
         f'{{"working_directory": {_quote(directory)}, "exceptions": [{", ".join(exceptions)}], '

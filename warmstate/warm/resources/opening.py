@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 
 from warmstate.errors import ResourceError
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from warmstate.warm.resources.opened import Opened
     from warmstate.warm.resources.resource import AsyncResource, Resource
 
-__all__ = ["Opening", "describe"]
+__all__ = ["Opening"]
 
 FREE_FAILURES = 2
 """So many failures in a row are each followed by a new attempt at the next use: one may be chance."""
@@ -183,12 +184,3 @@ class _NoTurn:
 
     async def __aexit__(self, *_: object) -> None:
         pass
-
-
-def describe(error: BaseException) -> str:
-    """The class and the text of an error, also of one whose text cannot be made."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - it is the user's code that fails here
-        text = "<unprintable>"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -18,8 +18,9 @@ from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
 from warmstate.warm.resources import freezes
 from warmstate.warm.resources.driver import Driver
-from warmstate.warm.resources.opening import Opening, describe
+from warmstate.warm.resources.opening import Opening
 from warmstate.warm.resources.renewal import CLOSE_BUDGET, Renewal
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from _contextvars import ContextVar
 
 from warmstate.warm.resources.bounded import Overran
 from warmstate.warm.resources.opened import Opened
-from warmstate.warm.resources.opening import Opening, describe
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from warmstate.lifecycle.clock import Clock
     from warmstate.lifecycle.notices import Notices
+    from warmstate.warm.resources.opening import Opening
 
     Step: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...], float | None, Opened | None]
     Steps: TypeAlias = Generator[Step, Any, Opened]

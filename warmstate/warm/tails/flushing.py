@@ -15,6 +15,7 @@ import _thread
 
 from warmstate.errors import FlushError, LifecycleError
 from warmstate.warm.tails.flushed import flushed_count
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Flushing:
     def _failed(self, buffer: Buffer[Any], error: BaseException) -> None:
         pause = self._pause(buffer)
         self._ledger.notices.warning(
-            f"{_method(buffer)} failed ({type(error).__name__}: {_safe(error)}): its {len(buffer)} items wait, "
+            f"{_method(buffer)} failed ({describe(error)}): its {len(buffer)} items wait, "
             f"and the next try is in {pause:.0f} s at the earliest.",
             tail=buffer.tail.name,
             waiting=len(buffer),
@@ -145,13 +146,6 @@ class Flushing:
 
 def _method(buffer: Buffer[Any]) -> str:
     return f"{type(buffer._handler).__qualname__}.{buffer.tail.flush_method}"  # noqa: SLF001 - the method's class, for the message
-
-
-def _safe(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a user's __str__ may raise too
-        return "an error that cannot be shown"
 
 
 def _call_directly(function: Callable[..., Any], *arguments: Any) -> Any:
