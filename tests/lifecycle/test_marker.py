@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import stat
 import subprocess
 import sys
@@ -241,6 +242,24 @@ def test_a_tmp_that_cannot_be_used(tmp_path, make):
     assert taken.refusal.startswith(f"{tmp}/warmstate cannot be used (")
     assert "WARMSTATE_TMP" in heard.said[0]
     assert not target.exists() or not names(target)
+
+
+def test_a_tmp_that_fails_behind_the_marker(tmp_path):
+    """What the marker told of the start holds; no commits are missed, since there is no journal to read."""
+    before = claim(str(tmp_path), environment=NAMED)
+    before.last_commit.number = 3
+    before.write("next")
+    before.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        taken = claim(str(tmp_path), environment=NAMED)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert "File too large" in taken.refusal
+    assert (None, "reset", 2) == (taken.directory, taken.start, taken.generation)
+    assert 0 == taken.last_commit.number
 
 
 def test_a_restored_clone_is_another_environment(tmp_path):

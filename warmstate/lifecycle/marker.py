@@ -312,6 +312,7 @@ def claim(tmp: str, *, environment: Environment, clock: Clock = SYSTEM_CLOCK, no
     except OSError as error:
         reason = str(error)
         taken.abandon()
+        taken.last_commit.number = 0  # without a directory there is no journal to miss
     taken.refusal = f"{tmp}/warmstate cannot be used ({reason})"
     notices.warning(
         f"{taken.refusal}, so this instance keeps its state in memory only: "

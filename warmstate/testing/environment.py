@@ -232,9 +232,7 @@ class Environment:
             self._process.abandon()
             self._process = None
         if self._claim is not None:
-            generation = self._claim.generation
             self._claim.abandon()
-            self._claim.generation = generation
         if self._lifecycle.allows("kill"):
             self._lifecycle.push("kill")
         self._idle_since = None
