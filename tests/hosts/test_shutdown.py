@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.hosts.scripted import PATIENCE
+from tests.hosts.scripted import PATIENCE, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -204,6 +204,33 @@ def test_sigterm_at_each_step_beside_others(api, start, step):
     assert 0 == runtime.ended()
     assert [f"before_shutdown spindown False {seen}"] == runtime.output.splitlines()
     assert api.posted.empty()
+
+
+BREAKS = """
+import builtins, time
+from warmstate import StatefulHandler
+
+def broken(name, *more):
+    raise RuntimeError("no module today")
+
+class Handler(StatefulHandler):
+    def handle(self, event, context):
+        builtins.__import__ = broken
+        print("handling", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_last_steps_that_break_beside_a_handler(api, start):
+    """Where the handler goes on and they cannot even begin, the log says what broke them, and where."""
+    runtime = start(BREAKS, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET="3")
+    api.send("1")
+    wait_for(lambda: "handling" in runtime.output)
+    runtime.signal(signal.SIGTERM)
+
+    assert 1 == runtime.ended()
+    (told,) = (line for line in runtime.output.splitlines() if "the last steps broke off" in line)
+    assert "app.py:6: RuntimeError: no module today; what was not flushed" in told
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from warmstate.lifecycle.clock import clock_for
 from warmstate.lifecycle.environment import Environment
 from warmstate.lifecycle.events import Init, Shutdown
 from warmstate.lifecycle.marker import claim
-from warmstate.wire.failure import describe, failure_from
+from warmstate.wire.failure import describe, failure_from, place_of
 from warmstate.wire.payload import use_orjson
 from warmstate.wire.runtime_api import Failure, init_error_request
 
@@ -347,9 +347,17 @@ class _Process:
         self._reserve.release()
         if getattr(self, "_instance", None) is None:
             self._leave(0, word="term")
-        self._instance.shutdown(
-            Shutdown(reason, seconds_left, interrupted=True), overlapping=True, finished=self._finished
-        )
+        try:
+            self._instance.shutdown(
+                Shutdown(reason, seconds_left, interrupted=True), overlapping=True, finished=self._finished
+            )
+        except BaseException as error:
+            self._notices.error(
+                f"shutdown: the last steps broke off at {place_of(error)}: {describe(error)}; "
+                "what was not flushed and closed by then is lost."
+            )
+            flush_printed()
+            raise
 
     def _finished(self, report: ShutdownReport) -> None:
         self._leave(0, word="term" if report.interrupted else "exit")

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-__all__ = ["describe", "failure_from", "failure_of", "frames_of", "is_a", "message_of", "safe_text", "type_name"]
+__all__ = [
+    "describe",
+    "failure_from",
+    "failure_of",
+    "frames_of",
+    "is_a",
+    "message_of",
+    "place_of",
+    "safe_text",
+    "type_name",
+]
 
 _MOST_MESSAGE = 16 * 1024  # characters
 _MOST_FRAMES = 100
@@ -125,6 +135,14 @@ def describe(error: BaseException) -> str:
     """The type and text of `error`, for a line of the log; never raises."""
     message = message_of(error)
     return f"{type_name(error)}: {message}" if message else type_name(error)
+
+
+def place_of(error: BaseException) -> str:
+    """The file and line that raised `error`, be they the user's or ours."""
+    trace = _traceback_of(error)
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "an unknown place" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def message_of(error: BaseException) -> str:
