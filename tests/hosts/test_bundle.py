@@ -15,6 +15,7 @@ import pytest
 import warmstate
 from warmstate.hosts.bundle import path_of
 from warmstate.hosts.bundling import write_bundle
+from warmstate.hosts.connection import parse_address
 
 SOURCES = Path(warmstate.__file__).parent
 
@@ -30,22 +31,26 @@ import warmstate.hosts.managed
 
 modules = {name: module for name, module in sys.modules.items() if name.startswith("warmstate")}
 from_bundle = sorted(name for name, module in modules.items() if type(module.__spec__.loader).__module__ == "warmstate.hosts.bundle")
-import inspect, traceback, importlib
+import inspect, traceback, importlib, types
 try:
     warmstate.hosts.transport.parse_address("no:address")
 except Exception as error:
     trace = [(frame.filename, frame.lineno, frame.line) for frame in traceback.extract_tb(error.__traceback__)][-1:]
+functions = [value for module in modules.values() for value in vars(module).values() if isinstance(value, types.FunctionType)]
+lines = {f"{each.__module__}.{each.__qualname__}": sorted({line for *_, line in each.__code__.co_lines() if line}) for each in functions}
 facts = {}
 for name, module in modules.items():
     spec = module.__spec__
     facts[name] = [
         module.__file__, module.__cached__, module.__package__, list(getattr(module, "__path__", ())), spec.origin,
         spec.has_location, spec.parent, module.__loader__.get_filename(name), module.__loader__.is_package(name),
-        inspect.getsource(module), inspect.getdoc(module), sorted(vars(module)),
+        inspect.getsource(module), inspect.getdoc(module),
+        sorted(vars(module).keys() - {"__annotations__"}),
     ]
 reloaded = importlib.reload(warmstate.wire.streaming).__file__
 print(json.dumps({
-    "from bundle": from_bundle, "trace": trace, "facts": facts, "reloaded": reloaded, "flag": getattr(warmstate.wire.streaming, "FLAG", None),
+    "from bundle": from_bundle, "trace": trace, "facts": facts, "lines": lines,
+    "annotated": sorted(f"{each.__module__}.{each.__qualname__}" for each in functions if each.__annotations__), "reloaded": reloaded, "flag": getattr(warmstate.wire.streaming, "FLAG", None),
     "finders": [type(finder).__name__ for finder in sys.meta_path if not isinstance(finder, type)],
 }))
 """
@@ -76,8 +81,19 @@ def test_nothing_tells_the_difference(package):
     assert {"warmstate.hosts.runtime", "warmstate.wire.streaming", "warmstate.instance"} <= set(bundled["from bundle"])
     assert "warmstate.hosts.managed" not in bundled["from bundle"]
     assert [] == bundled["finders"]
-    for fact in ("facts", "trace", "reloaded"):
+    for fact in ("facts", "trace", "lines", "reloaded"):
         assert plain[fact] == bundled[fact]
+
+
+def test_what_only_type_checkers_read_is_left_out(package):
+    """Functions out of the bundle have no annotations, and no module of it asks whether types are being checked."""
+    bundle = write_bundle(package)
+    bundled = look(package)
+
+    assert parse_address.__annotations__
+    assert [] == [name for name in bundled["annotated"] if name.rpartition(".")[0] in bundled["from bundle"]]
+    assert "TypeAlias" in (package / "warm/resources/pool.py").read_text()
+    assert b"TypeAlias" not in bundle.read_bytes()
 
 
 def test_another_folder(package, tmp_path):

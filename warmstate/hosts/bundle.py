@@ -5,7 +5,7 @@ The runtime's modules out of one file: a cold start then finds, opens and checks
 2. As a .pyc, it is for one version of Python, and each module in it for a source of one size and, unless it was written as
    unchecked, of one time. A module whose source is another one comes from its own files; so do all if the file is damaged.
 3. Its modules have the loader, the paths and the source lines of modules from files: tracebacks, `inspect` and coverage
-   see no difference.
+   see no difference. What only type checkers look at is left out: the annotations of functions, and what is imported for them.
 4. It serves the start and is forgotten before the first event.
 """
 
@@ -32,6 +32,8 @@ else:
     from _frozen_importlib import ModuleSpec
     from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader
     from _imp import _fix_co_filename
+
+    ModuleType = type(sys)
 
 __all__ = ["HEAD", "Bundle", "close", "path_of", "serve"]
 
@@ -99,6 +101,12 @@ class _Loader(SourceFileLoader):
     def __init__(self, name: str, path: str, code: memoryview) -> None:
         super().__init__(name, path)
         self._code: memoryview | bytes = code
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """A module that has its paths: for each that it lacks the import system would make an error first."""
+        module = ModuleType(spec.name)
+        vars(module).update(__file__=self.path, __cached__=spec.cached)
+        return module
 
     def get_code(self, fullname: str) -> CodeType | None:
         """The module's code, out of the bundle the first time."""

@@ -11,6 +11,7 @@ the files there writes it anew.
 from __future__ import annotations
 
 import argparse
+import ast
 import marshal
 import os
 import sys
@@ -47,7 +48,8 @@ def write_bundle(package: Path, *, unchecked: bool = False) -> Path:
         is_package = source.stem == "__init__"
         name = ".".join((package.name, *relative.parent.parts, *(() if is_package else (source.stem,))))
         found = source.stat()
-        code = compile(source.read_bytes(), source, "exec", dont_inherit=True, optimize=0)
+        tree = _without_types(ast.parse(source.read_bytes()))
+        code = compile(tree, source, "exec", dont_inherit=True, optimize=0)
         codes.append(marshal.dumps(code))
         end = begin + len(codes[-1])
         time = 0 if unchecked else int(found.st_mtime)
@@ -62,6 +64,21 @@ def write_bundle(package: Path, *, unchecked: bool = False) -> Path:
     unfinished.write_bytes(head.ljust(HEAD, b"\0") + contents + b"".join(codes))
     unfinished.replace(bundle)
     return bundle
+
+
+def _without_types(tree: ast.Module) -> ast.Module:
+    """Take out what only type checkers look at; what is left keeps its lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+    tree.body = [
+        kept
+        for node in tree.body
+        for kept in (node.orelse if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" else [node])
+    ]
+    return tree
 
 
 def main() -> None:
