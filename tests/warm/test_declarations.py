@@ -8,6 +8,7 @@ import pytest
 
 from warmstate.errors import DeclarationError
 from warmstate.handler import StatefulHandler
+from warmstate.warm.commits.unit import Ledger
 from warmstate.warm.slot import State, state
 from warmstate.warm.tails.tail import Tail, tail
 
@@ -102,6 +103,18 @@ def test_annotations_are_never_evaluated():
     )
 
     assert (None, 1) == (shop().n, shop().m)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["State[int]", "State['int']", "'State[int]'", "\"State['int']\"", "Annotated[State[int], 1]", "Final[State[int]]"],
+)
+def test_an_annotation_may_be_wrapped_and_quoted(written):
+    """What holds the state is found under text within text, and under what `typing` puts around it."""
+    body = f"from typing import Annotated, Final\nn: {written} = state(default=1, survives='reset')"
+    codec = Ledger(shop := define(body, future=True)(), type(shop).__warmstate__).codec_of("n")
+
+    assert "int" == codec.shape
 
 
 def test_declarations_are_inherited_and_overridden_by_name():

@@ -81,7 +81,8 @@ def annotation_of(owner: type, name: str, locals_: Mapping[str, object]) -> obje
     annotation = written_annotation(owner, name)
     if annotation is None:
         annotation = _lazy_annotation(owner, name)
-    return evaluate(annotation, owner, locals_)
+    annotation = evaluate(annotation, owner, locals_)
+    return evaluate(annotation, owner, locals_)  # text within text, where annotations are postponed and quoted too
 
 
 def argument_of(annotation: object, owner: type, locals_: Mapping[str, object]) -> object:
@@ -89,7 +90,13 @@ def argument_of(annotation: object, owner: type, locals_: Mapping[str, object]) 
     arguments = getattr(annotation, "__args__", None)
     if not arguments:
         raise Unresolved("it does not say what it holds: write for example State[int]")
-    return evaluate(arguments[0], owner, locals_)
+    from warmstate.warm.slot import State
+    from warmstate.warm.tails.tail import Tail
+
+    held = evaluate(arguments[0], owner, locals_)
+    if getattr(held, "__origin__", None) in {State, Tail}:  # Annotated or Final is written around it
+        return argument_of(held, owner, locals_)
+    return held
 
 
 def evaluate(annotation: object, owner: type, locals_: Mapping[str, object]) -> object:

@@ -25,6 +25,29 @@ class TestClosing:
         assert handler.log[2:] == ["close table on bucket", "close bucket"]
         assert handler.bucket, "it opens anew when it is used again"
 
+    def test_what_is_closed_first_may_use_the_others(self, clock, heard):
+        """A close that looks at another resource finds the one that is still open, and opens none that nobody would close."""
+        log = []
+
+        class Ends:
+            @resource
+            def connection(self):
+                log.append("open")
+                yield "connection"
+                log.append("close")
+
+            @resource
+            def session(self):
+                self.connection
+                yield "session"
+                log.append(f"goodbye on {self.connection}")
+
+        ends = Ends()
+        pool = pool_of(ends, clock, heard)
+        ends.session
+        assert pool.close_all(1) == []
+        assert log == ["open", "goodbye on connection", "close"]
+
     def test_one_that_fails_and_one_that_hangs_do_not_keep_the_others(self, clock, heard):
         """Each close has its share: a failing one is said, a hanging one is cut and named, the rest still close."""
         log = []

@@ -130,9 +130,11 @@ class TestOpening:
             handler.thing
 
     def test_values_cannot_be_assigned(self, handler, pool):
-        """A resource is made, not assigned."""
+        """A resource is made and closed, not assigned and deleted."""
         with pytest.raises(AttributeError, match="is a resource"):
             handler.bucket = 1
+        with pytest.raises(AttributeError, match="is a resource"):
+            del handler.bucket
 
 
 class TestDeclaring:
@@ -231,6 +233,21 @@ class TestDeclaring:
     def test_usable_without_an_instance(self):
         """In a plain test a handler's resources open on use."""
         assert Plain().bucket.name == "bucket"
+
+    def test_what_init_opened_is_the_pools(self, handler, clock, heard):
+        """A resource that was used before there was a pool is checked, aged and closed by it, and its age is by the pool's clock."""
+        table = handler.table
+        pool = pool_of(handler, clock, heard)
+        assert handler.table is table
+        clock.pass_time(6)
+        assert handler.bucket.name == "bucket"
+        clock.pass_time(900)
+        assert handler.bucket.name == "bucket"
+        assert handler.table is not table
+        assert pool.close_all(1) == []
+        assert handler.log.count("check bucket") == 1
+        assert handler.log[-2:] == ["close table on bucket", "close bucket"]
+        assert handler.log.count("open bucket") == handler.log.count("close bucket") == 2
 
     def test_info_is_plain(self, handler, pool, clock):
         """Health is told as plain values, for what is open and what is not."""

@@ -64,13 +64,18 @@ class Opened:
         self.closed = False
         self.stuck = False  # a check hangs in it, on a thread that closes it when it comes back
         self.frozen = 0.0  # seconds of freezes since it was last used
-        self.opened_wall = self.used_wall = clock.wall()
-        self.opened_mono = self.used_mono = clock.monotonic()
+        self.begin(clock)
         self.expires_at = None if resource.expires is None else _instant(resource.expires(value))
 
     def __repr__(self) -> str:
         phase = "retired" if self.retired else "open"
         return f"<Opened {self.resource.qualified_name} #{self.number}, {phase}, {self.leases} leases>"
+
+    def begin(self, clock: Clock) -> None:
+        """Its age counts from here, on this clock."""
+        self.opened_wall = clock.wall()
+        self.opened_mono = clock.monotonic()
+        self.touch(clock)
 
     def touch(self, clock: Clock) -> None:
         """It is alive now: idling counts from here."""

@@ -89,6 +89,9 @@ class ResourcePool:
         self._driver = Driver(self._renewal, call)
         self._openings: dict[str, Opening] = {}
         self._leases: dict[object, dict[str, Opened]] = {}
+        early: ResourcePool | None = handler.__dict__.get("_warmstate_resources")
+        if early is not None:
+            self._take_over(early)
         handler.__dict__["_warmstate_resources"] = self
 
     def __repr__(self) -> str:
@@ -193,14 +196,11 @@ class ResourcePool:
         everything = self._everything()
         overruns: list[Overrun] = []
         with self._renewal.lock:
-            for opening in self._openings.values():
-                opening.current = None
-                opening.idle.clear()
             self._renewal.retired.clear()
             self._leases = {attempt: {} for attempt in self._leases}
         for left, opened in zip(range(len(everything), 0, -1), reversed(everything), strict=True):
             share = max(0.01, (ends - self._clock.monotonic()) / left)
-            opened.retired = True
+            self._withdraw(opened)  # not before: what is closed first may still use it
             if opened.stuck or not self._close_now(opened, share):
                 overruns.append(Overrun(opened.resource.name, share))
         return overruns
@@ -214,12 +214,29 @@ class ResourcePool:
 
     # Bookkeeping
 
+    def _take_over(self, early: ResourcePool) -> None:
+        """What the handler's `__init__` opened, before there was an instance around it, is this pool's."""
+        self._openings = early._openings
+        self._renewal.continue_from(early._renewal)
+        for opened in self._everything():
+            opened.begin(self._clock)
+
     async def _renew_async(self, opening: Opening) -> None:
         async with opening.turn(self._renewal.path()):
             await self._driver.drive_async(self._renewal.acquire(opening, opening.arrivals))
 
     def _close_now(self, opened: Opened, budget: float) -> bool:
         return bool(self._driver.drive(self._renewal.close(opened, budget)))
+
+    def _withdraw(self, opened: Opened) -> None:
+        """Nobody who asks from now on gets it."""
+        with self._renewal.lock:
+            opened.retired = True
+            opening = self._openings[opened.resource.name]
+            if opening.current is opened:
+                opening.current = None
+            elif opened in opening.idle:
+                opening.idle.remove(opened)
 
     def _opening_of(self, resource: Declared) -> Opening:
         opening = self._openings.get(resource.name)

@@ -56,6 +56,11 @@ class Renewal:
     def __repr__(self) -> str:
         return f"<Renewal, {self._numbers} opened, {len(self.retired)} retired>"
 
+    def continue_from(self, earlier: Renewal) -> None:
+        """What is opened from here on comes after what was opened there."""
+        self._numbers = earlier._numbers
+        self.retired = earlier.retired
+
     @staticmethod
     def path() -> tuple[str, ...]:
         """The names of the resources that are being opened here, outermost first."""

@@ -77,6 +77,18 @@ class _Declaration:
         kind = "AsyncResource" if self.is_async else "Resource"
         return f"<{kind} {self.qualified_name}>"
 
+    def __set__(self, handler: object, value: object) -> None:
+        raise AttributeError(
+            f"{self.qualified_name} is a resource: its generator method makes the value, and it cannot be assigned; "
+            "declare a slot for what changes"
+        )
+
+    def __delete__(self, handler: object) -> None:
+        raise AttributeError(
+            f"{self.qualified_name} is a resource and cannot be deleted: it is closed with the instance, and replaced when its "
+            "check raises"
+        )
+
     @property
     def qualified_name(self) -> str:
         """The class and the name under which it was declared, as error messages show it."""
@@ -126,9 +138,6 @@ class Resource(_Declaration, Generic[T]):
             pool = ResourcePool(handler)
         return pool.value(self)  # type: ignore[no-any-return]  # the pool holds values of any type
 
-    def __set__(self, handler: object, value: object) -> None:
-        raise AttributeError(_READ_ONLY.format(name=self.qualified_name))
-
 
 class AsyncResource(_Declaration, Generic[T]):
     """A resource made by an async generator method: `await self.name` in the handler is the open value."""
@@ -155,12 +164,6 @@ class AsyncResource(_Declaration, Generic[T]):
         if pool is None:
             pool = ResourcePool(handler)
         return pool.value_async(self)
-
-    def __set__(self, handler: object, value: object) -> None:
-        raise AttributeError(_READ_ONLY.format(name=self.qualified_name))
-
-
-_READ_ONLY = "{name} is a resource: its generator method makes the value, and it cannot be assigned; declare a slot for what changes"
 
 
 if TYPE_CHECKING:

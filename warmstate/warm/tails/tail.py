@@ -76,6 +76,9 @@ class Tail(Generic[T]):
                 f"append to it (self.{self.name}.append(item), .extend(items)) or flush it"
             )
 
+        def __delete__(self, instance: object) -> None:
+            self.__set__(instance, None)
+
     def _make(self, instance: object) -> Buffer[T]:
         ledger = ledger_of(instance)
         if ledger is not None:
