@@ -38,9 +38,6 @@ class Encoder:
         self.next_frame = next_frame
         self._open()
 
-    def __repr__(self) -> str:
-        return f"<Encoder next_frame={self.next_frame}>"
-
     def encode(self, frame: av.VideoFrame) -> mp4.Sample:
         """Encodes the next frame; it comes out at once."""
         if self.next_frame % self._options.gop == 0 and self.next_frame != self._first:

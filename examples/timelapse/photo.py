@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-import attrs
 import av
 import av.error
 import av.filter
@@ -26,16 +25,6 @@ class BadPhoto(ValueError):
     """Raised for a photo that cannot become a frame; the message is the reason that the video records."""
 
 
-@attrs.frozen
-class Photo:
-    """A photo that was read from the bucket. `since` is when (wall clock, s), `fault` why it cannot be used, if so."""
-
-    key: str
-    jpeg: bytes
-    since: float
-    fault: str = ""
-
-
 class PhotoDecoder:
     """Decodes JPEGs into frames of one size, with black borders where the shape differs. Kept warm: it costs 2 ms to open."""
 
@@ -45,30 +34,25 @@ class PhotoDecoder:
         self._shape: tuple[int, int, str, int] | None = None
         self._graph = av.filter.Graph()
 
-    def decode(self, photo: Photo) -> av.VideoFrame:
+    def decode(self, jpeg: bytes) -> av.VideoFrame:
         """
-        Decodes `photo`.
+        Decodes a photo.
 
         Raises:
-            BadPhoto: it is not a whole JPEG of at most `MAX_PIXELS`.
+            BadPhoto: it is not a whole JPEG of at most `MAX_BYTES` and `MAX_PIXELS`.
         """
-        jpeg = photo.jpeg
-        if photo.fault:
-            raise BadPhoto(photo.fault)
+        if len(jpeg) > MAX_BYTES:
+            raise BadPhoto(f"larger than {MAX_BYTES >> 20} MiB")
         if not jpeg.startswith(b"\xff\xd8\xff"):
             raise BadPhoto("not a JPEG" if jpeg else "empty")  # an empty packet would end the decoder for good
         if b"\xff\xd9" not in jpeg[jpeg.rfind(b"\xff\xda") :]:
             raise BadPhoto("ends too early")
         try:
             (frame,) = self._decoder.decode(av.Packet(jpeg))
-            turned = orientation(jpeg)
-            fitted = None if self._is_strip(frame, turned) else self._fit(frame, turned)
+            return self._fit(frame, orientation(jpeg))
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             self._decoder, self._shape = self._open(), None  # an error may leave either in any state
-            raise BadPhoto(f"cannot be decoded: {type(error).__name__}") from error
-        if fitted is None:
-            raise BadPhoto(f"a strip of {frame.width}x{frame.height}: fitted into the video it has no pixel's width")
-        return fitted
+            raise BadPhoto(f"cannot be decoded, or not fitted into the video: {type(error).__name__}") from error
 
     def _open(self) -> av.VideoCodecContext:
         decoder = av.CodecContext.create("mjpeg", "r")
@@ -76,21 +60,14 @@ class PhotoDecoder:
         decoder.options = {"err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
         return decoder
 
-    def _is_strip(self, frame: av.VideoFrame, turned: int) -> bool:
-        """Tells whether the shorter side would shrink to less than a pixel."""
-        width, height = reversed(self._size) if turned >= 5 else self._size
-        return min(frame.width * height, frame.height * width) < max(frame.width, frame.height)
-
     def _fit(self, frame: av.VideoFrame, turned: int) -> av.VideoFrame:
-        if (frame.width, frame.height, frame.format.name, turned) == (*self._size, "yuvj420p", 1):
-            return frame  # as most cameras' are
         shape = frame.width, frame.height, frame.format.name, turned
+        if shape == (*self._size, "yuvj420p", 1):
+            return frame  # as most cameras' are
         if shape != self._shape:
             self._graph, self._shape = self._build(frame, turned), shape
-        self._graph.push(frame)
-        fitted = self._graph.pull()
-        assert isinstance(fitted, av.VideoFrame)
-        return fitted
+        self._graph.vpush(frame)
+        return self._graph.vpull()
 
     def _build(self, frame: av.VideoFrame, turned: int) -> av.filter.Graph:
         width, height = self._size

@@ -25,7 +25,7 @@ class Wish:
     `queued`: the event came through SQS, which delivers again what is not answered for; the ids are those of its messages.
     """
 
-    doorbells: dict[str, str] = attrs.Factory(dict[str, str])
+    doorbells: dict[str, str | None] = attrs.Factory(dict[str, "str | None"])
     tick: bool = False
     finish: bool = False
     queued: bool = False
@@ -53,21 +53,21 @@ def understand(event: Any, prefix: str = "") -> Wish:
         raise ValueError(f"expected an event of S3, SQS or EventBridge, got {shown}") from error
 
 
-def _doorbells(event: Any) -> Iterator[tuple[str, str]]:
+def _doorbells(event: Any) -> Iterator[tuple[str, str | None]]:
     if event.get("Type") == "Notification":
         yield from _doorbells(json.loads(event["Message"]))  # a queue that SNS fills
     elif event.get("source") == "aws.s3":
         key = event["detail"]["object"]["key"]  # EventBridge gives the key as it is
-        yield key, key
+        yield key, None
     elif "Records" in event:
         for record in event["Records"]:
             if "body" in record:
                 for number, (key, _) in enumerate(_doorbells(json.loads(record["body"]))):
-                    yield key, key if number else record["messageId"]  # S3 sends one photo per message
+                    yield key, None if number else record["messageId"]  # S3 sends one photo per message
             elif "Sns" in record:
                 yield from _doorbells(json.loads(record["Sns"]["Message"]))
             elif record.get("eventName", "").startswith("ObjectCreated"):
                 key = unquote_plus(record["s3"]["object"]["key"])  # S3 encodes it as a form does: once
-                yield key, key
+                yield key, None
     elif event.get("Event") != "s3:TestEvent":
         raise ValueError("none of them")

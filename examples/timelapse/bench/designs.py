@@ -25,7 +25,7 @@ from warmstate.testing import Platform
 from .. import manifest as manifests, mp4
 from ..encoder import Encoder
 from ..manifest import Chunk
-from ..photo import Photo, PhotoDecoder
+from ..photo import PhotoDecoder
 from ..studio.camera import s3_event
 from ..studio.verify import join_live
 
@@ -84,7 +84,7 @@ class _Stateless:
         """Gives frames that begin with an IDR frame: an encoder without memory cannot do otherwise."""
         decoder = PhotoDecoder(self._options.width, self._options.height)
         encoder = Encoder(self._options, first)
-        return [encoder.encode(decoder.decode(Photo(key, self._bucket.get(key)[0], 0.0))) for key in keys]
+        return [encoder.encode(decoder.decode(self._bucket.get(key)[0])) for key in keys]
 
 
 class Classic(_Stateless):

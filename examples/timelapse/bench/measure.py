@@ -12,7 +12,7 @@ import attrs
 
 from .. import mp4
 from ..encoder import Encoder
-from ..photo import Photo, PhotoDecoder
+from ..photo import PhotoDecoder
 from ..s3 import S3Bucket
 from ..studio.camera import key_of
 from .meter import Meter
@@ -84,7 +84,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 def bytes_per_frame(options: Options, photos: Sequence[bytes], every: int, *, count: int = 120) -> tuple[float, float]:
     """Gives the bytes of a frame in chunks of `every`, when each chunk needs an encoder of its own, and when one stays warm."""
     decoder = PhotoDecoder(options.width, options.height)
-    frames = [decoder.decode(Photo("", photos[number % len(photos)], 0.0)) for number in range(count)]
+    frames = [decoder.decode(photos[number % len(photos)]) for number in range(count)]
     sizes = []
     for warm in (False, True):
         encoder, total = Encoder(options, 0), 0

@@ -9,7 +9,7 @@ from .. import manifest as manifests, mp4
 from ..bucket import ABSENT
 from ..encoder import Encoder
 from ..manifest import Chunk, Manifest
-from ..photo import Photo, PhotoDecoder
+from ..photo import PhotoDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,7 @@ class Footage:
         self._options = options
         self.photos = photos
         self.init = encoder.init
-        self._samples = [
-            encoder.encode(decoder.decode(Photo("", photos[n % len(photos)], 0.0))) for n in range(options.gop)
-        ]
+        self._samples = [encoder.encode(decoder.decode(photos[n % len(photos)])) for n in range(options.gop)]
 
     def chunks(self, frames: int, size: int) -> list[tuple[int, bytes]]:
         """Gives the fragments of a video in chunks of `size` frames, each with its number of frames."""

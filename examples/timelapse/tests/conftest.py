@@ -12,6 +12,8 @@ from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.seaweed import ACCESS, Seaweed, find_program
 from examples.timelapse.studio.sky import Sky
 
+from .editor import key
+
 if TYPE_CHECKING:
     from examples.timelapse.bucket import Bucket
 
@@ -78,3 +80,14 @@ def sky() -> Sky:
 def photos(sky) -> list[bytes]:
     """The first 130 of them."""
     return [sky.photo(number) for number in range(130)]
+
+
+@pytest.fixture
+def shoot(bucket, photos):
+    """Puts photos into the bucket."""
+
+    def put(*numbers: int) -> None:
+        for number in numbers:
+            bucket.put(key(number), photos[number], match=None)
+
+    return put

@@ -10,7 +10,7 @@ from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.hostile import spoil
 from warmstate.warm.sizes import resident_bytes
 
-from .test_video import Editor, key, make_options
+from .editor import Editor, key, make_options
 
 FOREIGN = 1 << 20
 """Hostile photos are made of good ones with numbers from here on, so that those that still decode are told apart."""
