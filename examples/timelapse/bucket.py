@@ -38,31 +38,29 @@ class Copy(NamedTuple):
 
 
 class Bucket(Protocol):
-    """The operations; `match=None` writes unconditionally."""
+    """
+    The operations.
 
-    def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
-        """Gives the object's bytes from `start` to before `end`, and its etag. Raises Missing."""
-        ...
+    `get` gives the object's bytes from `start` to before `end`, and its etag. Raises Missing.
+    `put` writes the object and gives its new etag; with `match=None` unconditionally. Raises Conflict, unless the object already
+    holds just this data: that makes a repeated write harmless, and wants data that no two writers share.
+    `compose` writes an object made of `pieces`; all but the last have at least 5 MiB (S3's rule). Raises Conflict.
+    `list` gives up to `limit` keys that begin with `prefix` and sort behind `after`, in order.
+    `close` lets connections go.
+    """
 
-    def put(self, key: str, data: bytes, *, match: str | None) -> str:
-        """
-        Writes the object and gives its new etag. Raises Conflict, unless the object already holds just this data.
+    prefix: str
+    """What keys begin with in events, and not for the function: the folder of an S3 bucket."""
 
-        That exception makes a repeated write harmless, and wants data that no two writers share.
-        """
-        ...
+    def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]: ...
 
-    def compose(self, key: str, pieces: Sequence[bytes | Copy], *, match: str) -> str:
-        """Writes an object made of `pieces`; all but the last have at least 5 MiB (S3's rule). Raises Conflict."""
-        ...
+    def put(self, key: str, data: bytes, *, match: str | None) -> str: ...
 
-    def list(self, prefix: str, after: str, limit: int) -> list[str]:
-        """Gives up to `limit` keys that begin with `prefix` and sort behind `after`, in order."""
-        ...
+    def compose(self, key: str, pieces: Sequence[bytes | Copy], *, match: str) -> str: ...
 
-    def close(self) -> None:
-        """Lets connections go."""
-        ...
+    def list(self, prefix: str, after: str, limit: int) -> list[str]: ...
+
+    def close(self) -> None: ...
 
 
 def open_bucket(url: str) -> Bucket:

@@ -24,8 +24,6 @@ from .video import Doorbell, Video
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .bucket import Bucket
-
 OPTIONS = Options.from_environment(os.environ)
 FULL = OPTIONS.flush_every + OPTIONS.settle
 
@@ -37,18 +35,15 @@ class Timelapse(StatefulHandler):
     published: State[int] = state(default=0)  # frames in the one playable file, as far as is known
     photos: Tail[Doorbell] = tail(max_items=FULL, max_age=OPTIONS.max_age)
 
-    @resource  # nothing to check: its session uses no connection that a freeze may have broken
-    def bucket(self) -> Iterator[Bucket]:
+    @resource  # nothing to check: the bucket's session uses no connection that a freeze may have broken
+    def video(self) -> Iterator[Video]:
+        """The video with its open encoder, which nothing but this process can hold."""
         bucket = open_bucket(OPTIONS.bucket)
-        yield bucket
+        yield Video(bucket, OPTIONS, time.time)
         bucket.close()
 
-    @resource
-    def video(self) -> Iterator[Video]:
-        yield Video(self.bucket, OPTIONS, time.time)  # with the open encoder
-
     def handle(self, event: Event, context: Context) -> dict[str, object]:
-        wish = understand(event, OPTIONS.prefix)
+        wish = understand(event, self.video.bucket.prefix)
         keys = self.missed(context) if wish.tick or not self.caught_up else ()
         for key in itertools.chain(keys, wish.doorbells):
             if self.video.wants(key) and all(bell.key != key for bell in self.photos):
@@ -58,7 +53,7 @@ class Timelapse(StatefulHandler):
         if wish.finish:
             self.video.flush(list(self.photos), ended=True)
             self.photos.flush()  # all of it is in the video now
-            self.published = publish(self.bucket, self.video.manifest)
+            self.published = publish(self.video.bucket, self.video.manifest)
         elif wish.tick and not self.photos:
             self.video.flush([])  # the camera is asleep
         if wish.queued:
@@ -85,7 +80,7 @@ class Timelapse(StatefulHandler):
     def after_response(self, context: Context) -> None:
         if 0 < OPTIONS.publish_every <= self.video.manifest.frames - self.published:
             with suppress(Conflict):  # another instance publishes
-                self.published = publish(self.bucket, self.video.manifest, OPTIONS.publish_every)
+                self.published = publish(self.video.bucket, self.video.manifest, OPTIONS.publish_every)
 
     def before_shutdown(self, shutdown: Shutdown) -> None:
         if self.photos:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def _even(_: object, field: attrs.Attribute[int], value: int) -> None:
+    if value % 2:
+        raise ValueError(f"{field.name.upper()}={value}: H.264 wants even numbers")
 
 
 @attrs.frozen(kw_only=True)
@@ -20,9 +25,9 @@ class Options:
     `publish_every` frames the one playable file is renewed; 0 leaves that to the event `{"do": "finish"}`.
     """
 
-    bucket: str = attrs.field(validator=attrs.validators.min_len(1))
-    width: int = attrs.field(default=1280, validator=[attrs.validators.ge(64), attrs.validators.le(4096)])
-    height: int = attrs.field(default=720, validator=[attrs.validators.ge(64), attrs.validators.le(4096)])
+    bucket: str
+    width: int = attrs.field(default=1280, validator=[attrs.validators.ge(64), attrs.validators.le(4096), _even])
+    height: int = attrs.field(default=720, validator=[attrs.validators.ge(64), attrs.validators.le(4096), _even])
     frames_per_second: int = attrs.field(default=25, validator=[attrs.validators.ge(1), attrs.validators.le(120)])
     crf: int = attrs.field(default=25, validator=[attrs.validators.ge(0), attrs.validators.le(51)])
     preset: str = "ultrafast"
@@ -37,12 +42,6 @@ class Options:
         """Frames from one that stands alone to the next: about 60, and a whole number of chunks."""
         return self.flush_every * max(1, 60 // self.flush_every)
 
-    @property
-    def prefix(self) -> str:
-        """What keys begin with in events, and not for the function: the folder of an S3 bucket that `bucket` names."""
-        folder = self.bucket.partition("://")[2].partition("/")[2].strip("/")
-        return f"{folder}/" if folder else ""
-
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Options:
         """
@@ -51,17 +50,14 @@ class Options:
         Raises:
             ValueError: a variable has a value that cannot be used; the message names it.
         """
-        values: dict[str, str | int] = {}
+        if not environment.get("BUCKET"):
+            raise ValueError("BUCKET is not set: give s3://name/prefix, or a directory")
+        values: dict[str, Any] = {}
         for field in attrs.fields(cls):
             name = field.name.upper()
-            text = environment.get(name, "")
-            if field.type in {"int", int} and name in environment and not text.isdecimal():
-                raise ValueError(f"{name}={text!r} is not a whole number")
             if name in environment:
-                values[field.name] = int(text) if field.type in {"int", int} else text
-        if "bucket" not in values:
-            raise ValueError("BUCKET is not set: give s3://name/prefix, or a directory")
-        options = cls(**values)  # type: ignore[arg-type]  # str for the str fields, int for the int fields
-        if options.width % 2 or options.height % 2:
-            raise ValueError(f"WIDTH={options.width}, HEIGHT={options.height}: H.264 wants even numbers")
-        return options
+                is_number, text = isinstance(field.default, int), environment[name]
+                if is_number and not text.isdecimal():
+                    raise ValueError(f"{name}={text!r} is not a whole number")
+                values[field.name] = int(text) if is_number else text
+        return cls(**values)

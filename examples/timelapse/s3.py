@@ -34,13 +34,7 @@ if TYPE_CHECKING:
     Pairs: TypeAlias = Mapping[str, str]
 
 _NONE: Pairs = {}
-_TYPES = {
-    "jpg": "image/jpeg",
-    "json": "application/json",
-    "m3u8": "application/vnd.apple.mpegurl",
-    "m4s": "video/iso.segment",
-    "mp4": "video/mp4",
-}
+_TYPES = {"m3u8": "application/vnd.apple.mpegurl", "m4s": "video/iso.segment", "mp4": "video/mp4"}
 
 
 class S3Bucket:
@@ -48,7 +42,7 @@ class S3Bucket:
 
     def __init__(self, name: str, prefix: str = "", *, endpoint_url: str | None = None) -> None:
         self._name = name
-        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         session = botocore.session.get_session()
         self._region = os.environ.get("AWS_REGION") or session.get_config_variable("region") or "us-east-1"
         endpoint_url = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3")
@@ -59,9 +53,6 @@ class S3Bucket:
         self._signer = S3SigV4Auth(credentials, "s3", self._region)
         self._http = http.session(timeout=(3, 20), tries=4, repeats_conditional=True)
         self._http.headers["Accept-Encoding"] = "identity"  # photos and video do not get smaller
-
-    def __repr__(self) -> str:
-        return f"<S3Bucket s3://{self._name}/{self._prefix}>"
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
         part = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
@@ -96,14 +87,14 @@ class S3Bucket:
             raise Conflict(f"{key}: nobody knows whether it was replaced") from error
 
     def list(self, prefix: str, after: str, limit: int) -> list[str]:
-        query = {"list-type": "2", "encoding-type": "url", "prefix": self._prefix + prefix}
+        query = {"list-type": "2", "encoding-type": "url", "prefix": self.prefix + prefix}
         keys: list[str] = []
         while limit > len(keys):
-            start = self._prefix + (keys[-1] if keys else after)
+            start = self.prefix + (keys[-1] if keys else after)
             more = {"start-after": start, "max-keys": str(min(1000, limit - len(keys)))}
             page = ElementTree.fromstring(self._send("GET", "", query | more).content)  # noqa: S314  # from the store that we ask
             found = (unquote_plus(entry.text or "") for entry in page.iterfind("{*}Contents/{*}Key"))
-            keys += [key.removeprefix(self._prefix) for key in found]
+            keys += [key.removeprefix(self.prefix) for key in found]
             if page.findtext("{*}IsTruncated") != "true":
                 break
         return keys
@@ -114,7 +105,7 @@ class S3Bucket:
     def _send(self, method: str, key: str, query: Pairs = _NONE, headers: Pairs = _NONE, body: bytes = b"") -> Response:
         if {".", ".."} & set(key.split("/")):
             raise Missing(key)  # S3 may have such a key; on the way there it becomes another
-        url = self._root + (quote(self._prefix + key) if key else "")
+        url = self._root + (quote(self.prefix + key) if key else "")
         url += "?" + urlencode(query, quote_via=quote) if query else ""
         request = AWSRequest(method, url, dict(headers), body)
         self._signer.add_auth(request)
@@ -131,7 +122,7 @@ class S3Bucket:
         if isinstance(piece, bytes):
             return self._send("PUT", key, part, _NONE, piece).headers["ETag"]
         source = {
-            "x-amz-copy-source": quote(f"/{self._name}/{self._prefix}{piece.key}"),
+            "x-amz-copy-source": quote(f"/{self._name}/{self.prefix}{piece.key}"),
             "x-amz-copy-source-range": f"bytes={piece.start}-{piece.end - 1}",
             "x-amz-copy-source-if-match": piece.etag,
         }

@@ -20,12 +20,12 @@ class Wish:
     """
     What an invocation is for.
 
-    `doorbells` are keys, each with an id for the tail: they say where to look, and what is in the bucket decides.
+    `doorbells` are keys, each with the id of the message that brought it: they say where to look, and what is in the bucket decides.
     `tick`: look for photos whose events never came. `finish`: bring in the last photos, end the video, publish it.
-    `queued`: the event came through SQS, which delivers again what is not answered for; the ids are those of its messages.
+    `queued`: the event came through SQS, which delivers again what is not answered for.
     """
 
-    doorbells: dict[str, str | None] = attrs.Factory(dict[str, "str | None"])
+    doorbells: dict[str, str | None] = attrs.Factory(dict[str, str | None])
     tick: bool = False
     finish: bool = False
     queued: bool = False
@@ -33,7 +33,7 @@ class Wish:
 
 def understand(event: Any, prefix: str = "") -> Wish:
     """
-    Reads an S3 notification (direct, or through SNS, SQS or both), an S3 event of EventBridge, its tick, or `{"do": "finish"}`.
+    Reads an S3 notification (direct or through SQS), an S3 event of EventBridge, its tick, or `{"do": "finish"}`.
 
     `prefix` is what keys in the bucket begin with for events, and not for the function, which has a folder of the bucket.
 
@@ -54,20 +54,14 @@ def understand(event: Any, prefix: str = "") -> Wish:
 
 
 def _doorbells(event: Any) -> Iterator[tuple[str, str | None]]:
-    if event.get("Type") == "Notification":
-        yield from _doorbells(json.loads(event["Message"]))  # a queue that SNS fills
-    elif event.get("source") == "aws.s3":
-        key = event["detail"]["object"]["key"]  # EventBridge gives the key as it is
-        yield key, None
+    if event.get("source") == "aws.s3":
+        yield event["detail"]["object"]["key"], None  # EventBridge gives the key as it is
     elif "Records" in event:
         for record in event["Records"]:
             if "body" in record:
                 for number, (key, _) in enumerate(_doorbells(json.loads(record["body"]))):
                     yield key, None if number else record["messageId"]  # S3 sends one photo per message
-            elif "Sns" in record:
-                yield from _doorbells(json.loads(record["Sns"]["Message"]))
             elif record.get("eventName", "").startswith("ObjectCreated"):
-                key = unquote_plus(record["s3"]["object"]["key"])  # S3 encodes it as a form does: once
-                yield key, None
+                yield unquote_plus(record["s3"]["object"]["key"]), None  # S3 encodes it as a form does: once
     elif event.get("Event") != "s3:TestEvent":
         raise ValueError("none of them")

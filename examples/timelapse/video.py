@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
@@ -55,7 +56,7 @@ class Video:
     """The video as the manifest last told it, and the settled photos that were encoded since."""
 
     def __init__(self, bucket: Bucket, options: Options, clock: Callable[[], float]) -> None:
-        self._bucket, self._options, self._clock = bucket, options, clock
+        self.bucket, self._options, self._clock = bucket, options, clock
         self._owner = os.urandom(4).hex()
         self._decoder = PhotoDecoder(options.width, options.height)
         self._room = options.flush_every + options.settle + _SPARE
@@ -73,7 +74,7 @@ class Video:
     def load(self) -> None:
         """Reads the manifest; if somebody else has replaced it, forgets what was encoded on top of the earlier one."""
         try:
-            text, etag = self._bucket.get(manifests.KEY)
+            text, etag = self.bucket.get(manifests.KEY)
         except Missing:
             text, etag = b"", ABSENT
         if etag == self.etag:
@@ -100,7 +101,7 @@ class Video:
     def undecided(self) -> Iterator[str]:
         """Lists the photos behind the last decided one."""
         after = self.manifest.last_key
-        while keys := self._bucket.list(PHOTOS, after, 200):
+        while keys := self.bucket.list(PHOTOS, after, 200):
             yield from keys
             after = keys[-1]
 
@@ -123,32 +124,31 @@ class Video:
             return 0  # there is nothing that a commit could add, and no time to look
         lost = 0
         while lost < _ROUNDS:
-            line, more = self._audited(_LAST if ended else max((bell.key for bell in tail), default=""))
+            line = self._audited(_LAST if ended else max((bell.key for bell in tail), default=""))
+            more = len(line) == self._room
             overdue = self._overdue(line, tail)
             count = self._encode(line if ended else line[: max(len(line) - self._options.settle, overdue)])
-            is_last = not (ended and more and count == len(line))
+            goes_on = ended and more and count == len(line)
             if not (ended or self.hurry or overdue):
                 count = self._whole_chunks(count)
             try:
-                rest = is_last and (ended or not tail)
-                self._commit(count, rest=rest, ended=ended and not more and count == len(line))
+                is_end = ended and not more and count == len(line)
+                self._commit(count, rest=not goes_on and (ended or not tail), ended=is_end)
             except Conflict:
                 lost, self.fenced = lost + 1, self.fenced + 1
                 self.load()
             else:
-                if is_last:
-                    waiting = {key for key in line if key > self.manifest.last_key}
-                    beyond = max(line, default="") if more else _LAST
-                    open_ = (n for n, bell in enumerate(tail) if bell.key in waiting or bell.key > beyond)
-                    return next(open_, len(tail))
+                if not goes_on:
+                    last = self.manifest.last_key
+                    waiting = (n for n, bell in enumerate(tail) if bell.key > last and (more or bell.key in line))
+                    return next(waiting, len(tail))
         raise Conflict(f"{manifests.KEY}: {_ROUNDS} times another instance committed first")
 
-    def _audited(self, horizon: str) -> tuple[list[str], bool]:
-        """Lists the undecided photos up to `horizon`, whether or not an event told of them, and tells whether there may be more."""
-        if horizon <= self.manifest.last_key:
-            return [], False
-        listed = self._bucket.list(PHOTOS, self.manifest.last_key, self._room)
-        return [key for key in listed if key <= horizon], len(listed) == self._room
+    def _audited(self, horizon: str) -> list[str]:
+        """Lists the undecided photos up to `horizon`, whether or not an event told of them, as many as there is room for."""
+        after = self.manifest.last_key
+        listed = self.bucket.list(PHOTOS, after, self._room) if horizon > after else []
+        return [key for key in listed if key <= horizon]
 
     def _overdue(self, line: Sequence[str], tail: Sequence[Doorbell]) -> int:
         """Counts the photos up to the last one that has waited for too long."""
@@ -178,7 +178,7 @@ class Video:
         """Gives the photo's frame, or why it has none; None if it is refused for now. `other` shows whether all are."""
         now = self._clock()
         try:
-            jpeg, _ = self._bucket.get(key, end=MAX_BYTES + 1)
+            jpeg, _ = self.bucket.get(key, end=MAX_BYTES + 1)
             self._refused.pop(key, None)
             return self._encoder.encode(self._decoder.decode(jpeg))
         except BadPhoto as error:
@@ -187,16 +187,11 @@ class Video:
             return "no longer there"
         except Refused as refused:
             waited = now - self._refused.setdefault(key, now)
-            if waited < _PATIENCE or not self._gives(other):
-                return None
-            return f"refused for {waited:.0f} s, and others are not: {refused}"
-
-    def _gives(self, key: str) -> bool:
-        try:
-            self._bucket.get(key, end=1)
-        except (Missing, Refused):
-            return False
-        return True
+            if waited >= _PATIENCE:
+                with suppress(Missing, Refused):
+                    self.bucket.get(other, end=1)
+                    return f"refused for {waited:.0f} s, and others are not: {refused}"
+            return None
 
     def _whole_chunks(self, count: int) -> int:
         """Gives how many of so many encoded photos fill whole chunks, so that a busy video is cut at the same frames every time."""
@@ -222,7 +217,7 @@ class Video:
             late=self.manifest.late + len(late),
             ended=ended or (self.manifest.ended and not done),
         )
-        self.etag = self._bucket.put(manifests.KEY, new.to_text().encode(), match=self.etag)
+        self.etag = self.bucket.put(manifests.KEY, new.to_text().encode(), match=self.etag)
         self.manifest = new
         for key in done:
             del self.encoded[key]
@@ -239,7 +234,7 @@ class Video:
         def close_gop() -> None:
             if parts:
                 data = b"".join(
-                    self._part_bytes.pop(p.name, b"") or self._bucket.get(f"video/{p.name}")[0] for p in parts
+                    self._part_bytes.pop(p.name, b"") or self.bucket.get(f"video/{p.name}")[0] for p in parts
                 )
                 length = sum(part.frames for part in parts)
                 name = self._put_once(f"seg/{frames - length:08d}-{{}}.m4s", data)
@@ -261,7 +256,7 @@ class Video:
             close_gop()
         for part in parts:
             if part not in self.manifest.parts:
-                self._bucket.put(f"video/{part.name}", self._part_bytes[part.name], match=ABSENT)
+                self.bucket.put(f"video/{part.name}", self._part_bytes[part.name], match=ABSENT)
         gop = max(self.manifest.gop, self._options.gop)
         return attrs.evolve(self.manifest, segments=tuple(segments), parts=tuple(parts), frames=frames, gop=gop)
 
@@ -274,7 +269,7 @@ class Video:
     def _put_once(self, name: str, data: bytes) -> str:
         """Writes an object that is named by its content, so that writing it twice is as good as once."""
         name = _digested(name, data)
-        self._bucket.put(f"video/{name}", data, match=ABSENT)
+        self.bucket.put(f"video/{name}", data, match=ABSENT)
         return name
 
     def _restart(self) -> None:

@@ -20,6 +20,8 @@ __all__ = ["DirectoryBucket"]
 class DirectoryBucket:
     """A bucket in a directory: writes are atomic, conditions hold between processes, `kill -9` leaves nothing half done."""
 
+    prefix = ""
+
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root).absolute()
         self._root.mkdir(parents=True, exist_ok=True)

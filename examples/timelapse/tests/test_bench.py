@@ -22,7 +22,7 @@ from examples.timelapse.studio.camera import key_of
 from examples.timelapse.studio.directory import DirectoryBucket
 from examples.timelapse.studio.verify import examine
 
-from .test_video import make_options
+from .editor import make_options
 
 OPTIONS = make_options(flush_every=60, settle=8)
 NOON = datetime.datetime(2026, 11, 20, 12, tzinfo=datetime.timezone.utc)
@@ -91,7 +91,7 @@ def test_the_classic_way_appends_each_photo(extend, s3_bucket, seaweed, monkeypa
     if ffmpeg is None:
         pytest.skip("neither ffmpeg nor the package imageio-ffmpeg is installed")
 
-    assert [*PLANTED, 0, 1] == extend(Classic(OPTIONS, ffmpeg, f"s3://tests/{s3_bucket._prefix[:-1]}"), 2, s3_bucket)
+    assert [*PLANTED, 0, 1] == extend(Classic(OPTIONS, ffmpeg, f"s3://tests/{s3_bucket.prefix[:-1]}"), 2, s3_bucket)
 
 
 @pytest.mark.parametrize("flush_every", [1, 10, 60])

@@ -15,7 +15,7 @@ from examples.timelapse.studio.camera import s3_event
 from examples.timelapse.studio.seaweed import ACCESS
 from warmstate.emulator import Emulator, Function
 
-from .test_video import key
+from .editor import key
 
 HERE = Path(__file__).parents[1]
 QUIET = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -58,7 +58,7 @@ def test_what_the_build_copies_runs(tmp_path, photos, s3_bucket, seaweed):
                 handler="timelapse.handler.Timelapse",
                 task_root=str(task),
                 environment={
-                    "BUCKET": f"s3://tests/{bucket._prefix}",
+                    "BUCKET": f"s3://tests/{bucket.prefix}",
                     "AWS_ENDPOINT_URL_S3": seaweed.url,
                     "AWS_SESSION_TOKEN": "",
                     "WIDTH": "320",

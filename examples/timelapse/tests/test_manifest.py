@@ -116,7 +116,7 @@ class TestOptions:
         ("variables", "message"),
         [
             ({}, "BUCKET"),
-            ({"BUCKET": ""}, "bucket"),
+            ({"BUCKET": ""}, "BUCKET"),
             ({"BUCKET": "b", "WIDTH": "wide"}, "WIDTH='wide'"),
             ({"BUCKET": "b", "WIDTH": "641"}, "even"),
             ({"BUCKET": "b", "FLUSH_EVERY": "0"}, "flush_every"),

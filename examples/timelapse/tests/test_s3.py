@@ -29,7 +29,7 @@ from warmstate.emulator import Emulator, Function
 from warmstate.testing import Platform
 
 from .conftest import find_weed
-from .test_video import Editor, key, make_options
+from .editor import Editor, key, make_options
 
 pytestmark = pytest.mark.process
 ROOT = str(Path(__file__).parents[3])
@@ -167,7 +167,7 @@ class TestLostAnswers:
     def test_somebody_elses_commit_stays_a_conflict(self, distant, cutter, seaweed):
         """When the answer is lost and another writer was faster, the loser is told."""
         first = distant.put("m", b"1", match=ABSENT)
-        other = S3Bucket("tests", distant._prefix, endpoint_url=seaweed.url)
+        other = S3Bucket("tests", distant.prefix, endpoint_url=seaweed.url)
         other.put("m", b"theirs", match=first)
         cutter.lose = "answer"
 
