@@ -92,7 +92,7 @@ def test_reload_keeps_committed_state(start, tmp_path):
     dev.wait_for("RELOAD")
     after = dev("invoke")
     assert (after["count"], after["seen"], after["version"]) == (3, 1, 22)
-    assert re.search(r"kept count · lost seen \(in memory only\)", dev.log.read_text())
+    assert "kept count · lost seen" in dev.log.read_text()
 
 
 def test_fresh_reload_drops_everything(start, tmp_path):

@@ -44,6 +44,29 @@ def test_new_code_takes_over_with_the_committed_state(edited):
     assert len(emulator.ps("f")) == 1
 
 
+@pytest.mark.parametrize(
+    ("then", "fate"),
+    [
+        (("seen", "seen"), (("seen",), ())),
+        (("seen", "counted"), ((), ("seen",))),  # a slot of another name begins with its default
+        (("State[int]", "State[float]"), ((), ("seen",))),  # of another type, without a migration
+        (('survives="reset"', 'survives="freeze"'), ((), ("seen",))),
+    ],
+)
+def test_what_is_said_to_be_kept_is_what_the_new_code_finds(edited, then, fate):
+    """The names of what the old process held, by what the new one has of it; one that held nothing loses nothing."""
+    emulator, path = edited
+    emulator.scale(1, "f")
+    [reloaded] = emulator.reload("f")
+    assert (reloaded.kept, reloaded.lost, reloaded.summary) == ((), (), "no state was held")
+
+    assert emulator.invoke("f").json() == ["old", 1]
+    path.write_text(HANDLER.format(word="new").replace(*then))
+    [reloaded] = emulator.reload("f")
+    assert (reloaded.kept, reloaded.lost) == fate
+    assert emulator.invoke("f").json() == ["new", 2 if fate[0] else 1]
+
+
 @pytest.mark.parametrize("broken", ["import nothing_of_that_name", "raise SystemExit(3)", "import os; os._exit(1)"])
 def test_code_that_fails_its_init_leaves_the_old_process_serving(edited, broken):
     """The same process, with its memory, and a word about why; the next edit that works is taken."""

@@ -34,7 +34,7 @@ class Reloaded:
     """
     One instance after a reload.
 
-    `status` is that of its init: "success", "error" or "timeout"; `kept` and `lost` name slots and tails.
+    `status` is that of its init: "success", "error" or "timeout"; `kept` and `lost` name what it held before.
     `old_serves` is True where the new code failed its init and the instance was left as it was.
     """
 
@@ -53,7 +53,7 @@ class Reloaded:
         if self.status != "success":
             return f"init failed: {self.problem}"
         parts = [f"kept {', '.join(self.kept)}"] if self.kept else []
-        parts += [f"lost {', '.join(self.lost)} (in memory only)"] if self.lost else []
+        parts += [f"lost {', '.join(self.lost)}"] if self.lost else []
         return " · ".join(parts) or "no state was held"
 
 
@@ -76,33 +76,44 @@ async def _reload(pool: Pool, environment: Environment, *, keep: bool) -> Reload
                 return None
             await asyncio.sleep(BUSY_POLL)
         environment.reserved = True
-        committed, memory = _held(environment)
+        before = _inspected(environment)
         if not keep:
             pool.starting.discard(environment)
             await pool.spin_down(environment)
-            return Reloaded(environment.instance, "success", (), (*committed, *memory))
+            return Reloaded(environment.instance, "success", *_fates(before, {}))
         await environment.reset("spindown", "reload")
         result = await environment.init(pool.function.init_limit)
     finally:
         pool.starting.discard(environment)
         pool.release(environment)
-    return Reloaded(environment.instance, result.status, committed, memory, _problem(result))
+    return Reloaded(environment.instance, result.status, *_fates(before, _inspected(environment)), _problem(result))
 
 
 def _problem(result: InitResult) -> str:
     return "" if result.answer is None else message_of(result.answer.payload)
 
 
-def _held(environment: Environment) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of what outlives a process, and of what does not, as the instance last wrote them down."""
+def _inspected(environment: Environment) -> dict[str, Any]:
+    """What the instance last wrote down about itself."""
     try:
         with open(os.path.join(environment.sandbox.tmp, INSPECT_FILE), "rb") as file:
             facts: dict[str, Any] = json.loads(file.read())
     except (OSError, ValueError):
-        return (), ()
-    committed, memory = list[str](), list[str]()
-    for group in ("slots", "tails"):
-        members: dict[str, dict[str, Any]] = facts.get(group) or {}
-        for name, about in members.items():
-            (memory if about.get("survives") in {None, "freeze"} else committed).append(name)
-    return tuple(committed), tuple(memory)
+        return {}
+    return facts
+
+
+def _fates(before: dict[str, Any], after: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """
+    The names of what the new process found of what the old one held, and of the slots that it did not find.
+
+    A tail that is empty now was flushed in the last steps of the old process, or the log says why not.
+    """
+    adopted = after.get("generation", 1) > 1  # one that takes nothing over begins to count anew
+    slots: dict[str, dict[str, Any]] = before.get("slots") or {}
+    there: dict[str, dict[str, Any]] = (after.get("slots") or {}) if adopted else {}
+    tails: dict[str, dict[str, Any]] = (after.get("tails") or {}) if adopted else {}
+    held = [name for name, about in slots.items() if about.get("committed_bytes") != 0]  # None: in memory
+    found = [name for name in held if slots[name].get("committed_bytes") and there.get(name, {}).get("committed_bytes")]
+    waiting = [name for name, about in tails.items() if about.get("items")]
+    return (*found, *waiting), tuple(name for name in held if name not in found)
