@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -138,6 +139,7 @@ def test_replay_logs_and_events(run):
     """What happened can be read, and an event sent again."""
     run("invoke", "plain", "-d", '{"print": "said this"}')
     assert json.loads(run("replay", "last")[1])["echo"] == {"print": "said this"}
+    assert "said this" in run("logs", "plain")[1]
     assert "said this" in run("logs")[1]
     types = [json.loads(line)["type"] for line in run("events", "--type", "platform.", "--json")[1].splitlines()]
     assert {"platform.start", "platform.report"} <= set(types)
@@ -224,7 +226,8 @@ def test_doctor_finds_a_broken_handler(run, tmp_path):
     assert {json.loads(line)["check"] for line in out.splitlines()} >= {"python", "isolation", "freeze", "handler"}
     code, out, _ = run("doctor", "bad.Handler")
     assert code == 7
-    assert "does_not_exist" in out
+    assert re.search(r"No module named 'does_not_exist' \(File .*bad\.py\", line 1\)", out)
+    assert "No module named 'nowhere'\n" in run("doctor", "nowhere.Handler")[1]  # and no line of the importer's own
 
 
 def test_doctor_reads_the_configuration(run, tmp_path):
@@ -235,6 +238,7 @@ def test_doctor_reads_the_configuration(run, tmp_path):
     )
     _, out, _ = run("doctor", "--config", "mine.toml")
     assert "[tool.warmstate] has a; port 9123, reload keep" in out
+    assert "port           9123 is " in out
     (tmp_path / "mine.toml").write_text("[tool.warmstate]\nprot = 9123\n")
     code, out, _ = run("doctor", "--config", "mine.toml", "--json")
     found = [json.loads(line) for line in out.splitlines()]

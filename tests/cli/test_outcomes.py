@@ -27,6 +27,8 @@ pytestmark = pytest.mark.process
         (["freeze", "i-999"], 2),
         (["invoke", "--endpoint", "http://127.0.0.1:9"], 3),
         (["-C", "/does/not/exist", "ps"], 2),
+        (["timeline", "--svg", "/does/not/exist/x.svg"], 2),
+        (["freeze", "i-1", "--minutes", "-3"], 2),
         (["ps", "-C", "/does/not/exist"], 2),
         (["nothing"], 2),
         (["invoke", "--nothing"], 2),
@@ -52,7 +54,8 @@ def test_exit_codes(run, arguments, code):
         assert "expected the start restore" in err
         return
     if code not in {1, 5}:
-        assert "error[" in err
+        assert err.startswith("error[WS")
+        assert "\n  fix   " in err
 
 
 def test_init_failure_has_its_exit_code(running, run):
@@ -60,6 +63,9 @@ def test_init_failure_has_its_exit_code(running, run):
     running.add(Function(name="broken", handler="x", task_root=TASK_ROOT, runtime=["/bin/false"]))
     try:
         assert run("invoke", "broken")[0] == 4
+        for arguments in (["invoke"], ["scale", "1"]):
+            code, _, err = run(*arguments)
+            assert (code, "name one of the functions: broken, plain" in err) == (2, True), err
     finally:
         running.remove("broken")
 
@@ -81,6 +87,25 @@ def test_a_wrong_verb_is_told_with_the_nearest(run):
     assert "freeze --minutes" not in err
     code, out, err = run()
     assert (code, out, "exit codes:" in err) == (2, "", True)
+
+
+@pytest.mark.parametrize(("arguments", "wrong"), [("dev --prot 1", "--prot"), ("scale 1 plain more", "more")])
+def test_a_wrong_option_is_told_with_its_verb(run, arguments, wrong):
+    """The help of the verb has the right one, that of all verbs has not."""
+    code, _, err = run(*arguments.split())
+    verb = arguments.split()[0]
+    assert (code, err) == (
+        2,
+        f"error[WS200]: '{wrong}' is nothing that it takes\n  warmstate {verb}\n  fix   warmstate {verb} --help\n",
+    )
+
+
+def test_a_file_is_no_handler(run, tmp_path):
+    """The handler that is in it is named."""
+    (tmp_path / "app.py").write_text("from warmstate import StatefulHandler\nclass Counter(StatefulHandler): ...\n")
+    for name in ("app", "app.py", "./app.py"):
+        code, _, err = run("dev", name)
+        assert (code, "fix   warmstate dev app.Counter " in err) == (2, True), err
 
 
 def test_errors_as_json(run):
@@ -113,7 +138,7 @@ def test_verbose_shows_the_requests_and_where_an_error_comes_from(run, tmp_path)
     assert err.index("Traceback") < err.index("error[WS202]")
     (tmp_path / "file").write_text("")
     code, _, err = run("-C", "file", "ps")
-    assert (code, err.splitlines()[0]) == (2, "error[WS206]: cannot use file")
+    assert (code, err.splitlines()[0]) == (2, "error[WS206]: cannot open file")
 
 
 @pytest.mark.parametrize(

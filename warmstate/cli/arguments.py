@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     def verb(name: str, run: str, text: str, *aliases: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, parents=[after_verb], help=text, description=text, aliases=list(aliases))
-        added.set_defaults(run=run, verb=name)
+        added.set_defaults(run=run, verb=name, parser=added)
         return added
 
     add_dev(
@@ -70,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     state = verb("state", "look:state", "show what an instance holds, as of its latest next")
     state.add_argument("instance", nargs="?", metavar="INSTANCE")
     logs = verb("logs", "look:logs", "show what the instances wrote", "tail")
-    logs.add_argument("instance", nargs="?", metavar="INSTANCE")
+    logs.add_argument("instance", nargs="?", metavar="INSTANCE", help="or a function: of all its instances")
     _add_journal(logs)
     events = verb("events", "look:events", "show what happened, in order")
     events.add_argument("--type", default="", help='only this type; "warmstate." means all that begin so')

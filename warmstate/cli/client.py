@@ -212,6 +212,8 @@ class Client:
         fix = "warmstate ps shows what there is"
         if answer.status_code == 403:
             fix = "set WARMSTATE_TOKEN to its token"
+        elif answer.status_code == 400:
+            fix = f"warmstate {self._options.verb} --help"
         elif "/invocations/" in answer.url:
             fix = "send one first: warmstate invoke    (the latest 500 are kept)"
         raise Problem("WS202", message, fix=fix, exit=EXIT_USAGE)

@@ -77,7 +77,7 @@ def dev(options: argparse.Namespace) -> int:
             for function in functions:
                 emulator.add(function)
         except ConfigurationError as error:
-            raise Problem("WS207", str(error), exit=EXIT_USAGE) from None
+            raise Problem("WS207", str(error), fix="warmstate dev --help", exit=EXIT_USAGE) from None
         path = write_endpoint(os.getcwd(), emulator.url, options.token)
         try:
             _greet(options, emulator, functions)

@@ -22,7 +22,15 @@ def add_dev(parser: argparse.ArgumentParser) -> None:
         metavar="HANDLER",
         help="module.Class or module.function, for example app.Handler (default: the only StatefulHandler of this folder)",
     )
-    add("-P", "--invoke-port", type=int, metavar="PORT", help="port to serve at (default 9000; 0 for any)")
+    add(
+        "-P",
+        "--port",
+        "--invoke-port",
+        dest="invoke_port",
+        type=int,
+        metavar="PORT",
+        help="port to serve at (default 9000; 0 for any)",
+    )
     add("-A", "--invoke-address", default="127.0.0.1", metavar="HOST", help="address to serve at (default 127.0.0.1)")
     add("--strict-port", action="store_true", help="fail when the port is taken, instead of taking the next free one")
     add("--token", help="wanted from every caller; required for an address beyond this machine")

@@ -74,14 +74,6 @@ def _machine() -> Iterator[Finding]:
         if os.environ.get(variable):
             yield Finding("credentials", "warning", f"{variable} is set; functions here never see it", "nothing to do")
             break
-    with socket.socket() as probe:
-        free = probe.connect_ex(("127.0.0.1", 9000)) != 0
-    yield Finding(
-        "port",
-        "ok" if free else "warning",
-        f"9000 is {'free' if free else 'taken'}",
-        "" if free else "warmstate dev -P PORT",
-    )
 
 
 def _configuration(options: argparse.Namespace) -> Iterator[Finding]:
@@ -100,6 +92,10 @@ def _configuration(options: argparse.Namespace) -> Iterator[Finding]:
     names = ", ".join(found.get("functions", {})) or "no functions"
     said = f"[tool.warmstate] has {names}" if found else "no [tool.warmstate]"
     yield Finding("configuration", "ok", f"{said}; port {wanted.invoke_port}, reload {wanted.reload}")
+    with socket.socket() as probe:
+        free = probe.connect_ex(("127.0.0.1", wanted.invoke_port)) != 0
+    is_free = f"{wanted.invoke_port} is {'free' if free else 'taken'}"
+    yield Finding("port", "ok" if free else "warning", is_free, "" if free else "warmstate dev --port PORT")
 
 
 def _emulator() -> Iterator[Finding]:
@@ -162,7 +158,8 @@ def _handler(name: str) -> Iterator[Finding]:
             return
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        places = [line.strip() for line in lines if line.startswith('  File "') and not line.startswith('  File "<')]
+        ours = ('  File "<', f'  File "{importlib.__file__}"')
+        places = [line.strip() for line in lines if line.startswith('  File "') and not line.startswith(ours)]
         where = f" ({places[-1].partition(', in ')[0]})" if places else ""
         yield Finding("handler", "problem", f"{name}: {lines[-1]}{where}", "mend what the message names")
         return

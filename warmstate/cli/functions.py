@@ -39,8 +39,12 @@ def functions_from(options: argparse.Namespace, configuration: dict[str, Any]) -
     if options.name and len(found) > 1:
         raise Problem("WS213", "--name is for one function", fix="leave it out, or start one handler", exit=EXIT_USAGE)
     functions = [_function(options, about) for about in found]
-    if len({function.name for function in functions}) < len(functions):
-        raise Problem("WS213", "two of these handlers would have the same name", exit=EXIT_USAGE)
+    names = [function.name for function in functions]
+    for name in names:
+        if names.count(name) > 1:
+            what = f"two of these handlers would have the name {name}"
+            fix = "start one of them with --name in another folder, or name them in [tool.warmstate.functions]"
+            raise Problem("WS213", what, fix=fix, exit=EXIT_USAGE)
     return functions
 
 
@@ -73,8 +77,8 @@ def _from_template(options: argparse.Namespace) -> list[dict[str, Any]]:
     names = [about["name"] for about in found]
     missing = [name for name in options.handler if name not in names]
     if missing:
-        why = f"it has: {', '.join(names)}"
-        raise Problem("WS214", f"the template has no function {missing[0]}", where=options.template, why=why, exit=2)
+        what, fix = f"the template has no function {missing[0]}", f"one of: {', '.join(names)}"
+        raise Problem("WS214", what, where=options.template, fix=fix, exit=EXIT_USAGE)
     return [about for about in found if not options.handler or about["name"] in options.handler]
 
 
@@ -94,10 +98,14 @@ def _from_project(options: argparse.Namespace, configuration: dict[str, Any]) ->
 
 def _check_table(about: dict[str, Any]) -> None:
     """What `handler`, `env` and `env_file` of a function's own table have to be."""
-    for key, kind, words in (("handler", str, "a text"), ("env_file", str, "a text"), ("env", dict, "a table")):
+    for key, kind, words, fix in (
+        ("handler", str, "a text", 'handler = "app.Handler"'),
+        ("env_file", str, "a text", 'env_file = ".env"'),
+        ("env", dict, "a table", 'env = { NAME = "VALUE" }'),
+    ):
         if not isinstance(about.get(key, kind()), kind):
             where = f"[tool.warmstate.functions.{about['name']}]"
-            raise Problem("WS216", f"{key} has to be {words}", where=where, exit=EXIT_USAGE)
+            raise Problem("WS216", f"{key} has to be {words}", where=where, fix=fix, exit=EXIT_USAGE)
 
 
 def _only_handler() -> str:
@@ -128,10 +136,12 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
             "WS208", "the emulator is not installed", why=why, fix="pip install 'warmstate[emulator]'", exit=EXIT_USAGE
         ) from None
     handler = about["handler"].replace(":", ".")
-    if "." not in handler:
-        fix = "write module.Class or module.function, for example app.Handler"
-        raise Problem("WS209", f"'{handler}' names no handler", fix=fix, exit=EXIT_USAGE)
     folder = os.path.abspath(about.get("folder", "."))
+    if "." not in handler or handler.endswith(".py"):
+        module = os.path.basename(handler).removesuffix(".py")
+        near = [found for found in find_handlers(folder) if found.startswith(f"{module}.")]
+        fix = f"warmstate dev {near[0] if near else f'{module}.Handler'}    (module.Class or module.function)"
+        raise Problem("WS209", f"'{handler}' names no handler", where=folder, fix=fix, exit=EXIT_USAGE)
     if options.debug and len(options.handler) > 1:
         raise Problem("WS213", "--debug is for one function", fix="start one handler", exit=EXIT_USAGE)
     if options.runtime is None and not options.attached:
@@ -170,7 +180,7 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
             inspect=True,
         )
     except (ConfigurationError, TypeError) as error:
-        raise Problem("WS207", str(error), exit=EXIT_USAGE) from None
+        raise Problem("WS207", str(error), fix="warmstate dev --help", exit=EXIT_USAGE) from None
 
 
 def _runtime(options: argparse.Namespace) -> list[str] | None:

@@ -212,7 +212,8 @@ def _payload(options: argparse.Namespace) -> bytes:
     """The event, from whichever option it comes."""
     given = [value for value in (options.data, options.event_file, options.example) if value is not None]
     if len(given) > 1:
-        raise Problem("WS203", "an event comes from one of -d, -F/-e and -E, not from several", exit=EXIT_USAGE)
+        what = "an event comes from one of -d, -F/-e and -E, not from several"
+        raise Problem("WS203", what, fix="leave all but one out", exit=EXIT_USAGE)
     if options.example is not None:
         from warmstate.cli.examples import example
 
@@ -233,4 +234,5 @@ def read(path: str) -> bytes:
             return file.read()
     except OSError as error:
         where = os.path.abspath(path)
-        raise Problem("WS204", f"cannot read the event: {error.strerror}", where=where, exit=EXIT_USAGE) from None
+        what, fix = f"cannot read the event: {error.strerror}", "name a file that can be read, or - for stdin"
+        raise Problem("WS204", what, where=where, fix=fix, exit=EXIT_USAGE) from None

@@ -60,7 +60,7 @@ def _tree(value: Any, indent: str) -> None:
 def logs(options: argparse.Namespace) -> int:
     """What the processes wrote, and the platform's words between."""
     for event in _events(options, "") if not options.follow else _followed(options, ""):
-        if options.instance not in {None, event["instance"]}:
+        if options.instance not in {None, event["instance"], event["function"]}:
             continue
         if options.json:
             print_json({"v": 1, **event})

@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given:
             parser.print_help(sys.stderr)
             return EXIT_USAGE
-        options = parser.parse_args(given)
+        options, unknown = parser.parse_known_args(given)
+        if unknown:
+            options.parser.error(f"'{unknown[0]}' is nothing that it takes")
     except Problem as problem:
         problem.print(as_json="--json" in given)
         return problem.exit
@@ -58,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _as_problem(error: Exception) -> Problem:
     """What nobody expected, in the shape of what was expected."""
     if isinstance(error, ConnectionError):
-        return Problem("WS301", f"the connection to the emulator broke: {error}", exit=EXIT_UNREACHABLE)
-    if isinstance(error, FileNotFoundError):
-        return Problem("WS206", f"there is no {error.filename}", exit=EXIT_USAGE)
+        what, fix = f"the connection to the emulator broke: {error}", "look at what warmstate dev says"
+        return Problem("WS301", what, fix=fix, exit=EXIT_UNREACHABLE)
     if isinstance(error, OSError) and error.filename is not None:
-        return Problem("WS206", f"cannot use {error.filename}", why=str(error.strerror), exit=EXIT_USAGE)
+        what, fix = f"cannot open {error.filename}", "name another one"
+        return Problem("WS206", what, why=str(error.strerror), fix=fix, exit=EXIT_USAGE)
     what = f"a mistake of warmstate's own: {type(error).__name__}: {error}"
     return Problem("WS900", what, fix="tell its authors, with what the same command says with -vv", exit=EXIT_BUG)
 

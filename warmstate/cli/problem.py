@@ -59,7 +59,7 @@ class Problem(Exception):
     `code` is stable ("WS201"), `exit` is the exit code.
     """
 
-    def __init__(self, code: str, what: str, *, exit: int, where: str = "", why: str = "", fix: str = "") -> None:
+    def __init__(self, code: str, what: str, *, exit: int, fix: str, where: str = "", why: str = "") -> None:
         super().__init__(what)
         self.code = code
         self.what = what

@@ -76,8 +76,9 @@ def _send(options: argparse.Namespace, payload: bytes) -> Any:
     try:
         lambda_ = client("lambda", **where)
         return lambda_.invoke(**{name: value for name, value in request.items() if value is not None})
-    except ConfigurationError as error:
-        raise Problem("WS219", str(error), exit=EXIT_USAGE) from None
+    except ConfigurationError:
+        what, fix = "boto3 is not installed", "pip install 'warmstate[aws]'"
+        raise Problem("WS219", what, fix=fix, exit=EXIT_USAGE) from None
     except Exception as error:
         raise _problem(error) from error
 
@@ -101,7 +102,7 @@ def _problem(error: Exception) -> Problem:
     response: dict[str, Any] = getattr(error, "response", {})
     code = str(response.get("Error", {}).get("Code", kind))
     if code == "TooManyRequestsException":
-        return Problem("WS901", text, exit=EXIT_THROTTLED)
+        return Problem("WS901", text, fix="wait, or raise the function's concurrency", exit=EXIT_THROTTLED)
     return Problem(
         "WS219", f"AWS refuses: {code}", why=text, fix="check the name, the region and the permissions", exit=EXIT_USAGE
     )

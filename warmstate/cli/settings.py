@@ -146,7 +146,7 @@ def configured(options: argparse.Namespace) -> dict[str, Any]:
     try:
         return read_configuration(os.getcwd(), options.config)
     except ConfigurationError as error:
-        raise Problem("WS216", str(error), exit=EXIT_USAGE) from None
+        raise Problem("WS216", str(error), fix="mend it; warmstate doctor reads it again", exit=EXIT_USAGE) from None
 
 
 def _check(variables: Mapping[str, str]) -> None:
@@ -166,4 +166,4 @@ def _read(setting: _Setting, value: object, name: str) -> Any:
     try:
         return setting.read(value, name)
     except ValueError as error:
-        raise Problem("WS216", str(error), exit=EXIT_USAGE) from None
+        raise Problem("WS216", str(error), fix="mend it; warmstate doctor reads it again", exit=EXIT_USAGE) from None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["functions_of"]
 
 KIND = "AWS::Serverless::Function"
+FIX = f"-t takes a SAM template in YAML with an {KIND} and its Handler"
 PSEUDO = {
     "AWS::Region": "us-east-1",
     "AWS::AccountId": "123456789012",
@@ -48,7 +49,7 @@ def functions_of(path: str, overrides: Mapping[str, str]) -> tuple[list[dict[str
     ]
     if not found:
         why = f"no resource is a {KIND}"
-        raise Problem("WS215", "the template has no function", where=path, why=why, exit=EXIT_USAGE)
+        raise Problem("WS215", "the template has no function", where=path, why=why, fix=FIX, exit=EXIT_USAGE)
     return found, resolver.unknown
 
 
@@ -74,12 +75,12 @@ def _read(path: str) -> dict[str, Any]:
             found = yaml.load(file, loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         why = str(error.strerror)
-        raise Problem("WS215", "cannot read the template", where=path, why=why, exit=EXIT_USAGE) from None
+        raise Problem("WS215", "cannot read the template", where=path, why=why, fix=FIX, exit=EXIT_USAGE) from None
     except yaml.YAMLError as error:
         why = " ".join(str(error).split())
-        raise Problem("WS215", "the template is no YAML", where=path, why=why, exit=EXIT_USAGE) from None
+        raise Problem("WS215", "the template is no YAML", where=path, why=why, fix=FIX, exit=EXIT_USAGE) from None
     if not hasattr(found, "keys"):
-        raise Problem("WS215", "the template is no table of resources", where=path, exit=EXIT_USAGE)
+        raise Problem("WS215", "the template is no table of resources", where=path, fix=FIX, exit=EXIT_USAGE)
     return dict(found)
 
 
@@ -109,7 +110,7 @@ def _described(path: str, name: str, properties: dict[str, Any], resolver: _Reso
     handler = value("Handler")
     if not handler:
         why = "only functions with a Handler run here, no images"
-        raise Problem("WS215", f"{name} has no Handler", where=path, why=why, exit=EXIT_USAGE)
+        raise Problem("WS215", f"{name} has no Handler", where=path, why=why, fix=FIX, exit=EXIT_USAGE)
     found = {
         "name": value("FunctionName") or name,
         "handler": handler,

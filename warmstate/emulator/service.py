@@ -124,6 +124,8 @@ class Service:
         known = sorted(self.pools)
         if target is None:
             raise ConfigurationError(f"name one of the functions: {', '.join(known) or 'none was added'}.")
+        if target.name == "_" and known:
+            raise wire.ApiError(404, "ResourceNotFoundException", f"name one of the functions: {', '.join(known)}")
         raise wire.not_found(f"arn:aws:lambda:us-east-1:123456789012:function:{target.name}", known)
 
     # --- invocations --------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ class Call:
         """
         value = self.body.get(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
-            raise ApiError(400, "InvalidParameterValueException", f"{name} must be a number from 0 to 10**9")
+            raise ApiError(400, "InvalidParameterValueException", f"{name} must be a number from 0 to 1,000,000,000")
         return float(value)
 
 
