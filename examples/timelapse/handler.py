@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from warmstate import Context, Event, Shutdown, State, StatefulHandler, Tail, Thaw, resource, state, tail
@@ -38,9 +38,8 @@ class Timelapse(StatefulHandler):
     @resource  # nothing to check: the bucket's session uses no connection that a freeze may have broken
     def video(self) -> Iterator[Video]:
         """The video with its open encoder, which nothing but this process can hold."""
-        bucket = open_bucket(OPTIONS.bucket)
-        yield Video(bucket, OPTIONS, time.time)
-        bucket.close()
+        with closing(open_bucket(OPTIONS.bucket)) as bucket:
+            yield Video(bucket, OPTIONS, time.time)
 
     def handle(self, event: Event, context: Context) -> dict[str, object]:
         wish = understand(event, self.video.bucket.prefix)
@@ -56,8 +55,7 @@ class Timelapse(StatefulHandler):
             self.published = publish(self.video.bucket, self.video.manifest)
         elif wish.tick and not self.photos:
             self.video.flush([])  # the camera is asleep
-        if wish.queued:
-            context.defer(self.photos)  # what is not in the video yet stays in the queue too
+        context.defer(self.photos)  # what came through a queue and is not in the video yet stays in the queue too
         return {"start": context.start, "held": len(self.photos), "frames": self.video.manifest.frames}
 
     def missed(self, context: Context) -> Iterator[str]:

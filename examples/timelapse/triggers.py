@@ -20,15 +20,13 @@ class Wish:
     """
     What an invocation is for.
 
-    `doorbells` are keys, each with the id of the message that brought it: they say where to look, and what is in the bucket decides.
+    `doorbells` are keys, each with the id of the message in SQS that brought it: they say where to look, and what is in the bucket decides.
     `tick`: look for photos whose events never came. `finish`: bring in the last photos, end the video, publish it.
-    `queued`: the event came through SQS, which delivers again what is not answered for.
     """
 
     doorbells: dict[str, str | None] = attrs.Factory(dict[str, str | None])
     tick: bool = False
     finish: bool = False
-    queued: bool = False
 
 
 def understand(event: Any, prefix: str = "") -> Wish:
@@ -47,7 +45,7 @@ def understand(event: Any, prefix: str = "") -> Wish:
             return Wish(tick=True)
         named = ((key.removeprefix(prefix), id) for key, id in _doorbells(event))
         doorbells = {key: id for key, id in named if key.startswith(PHOTOS) and not key.endswith("/")}
-        return Wish(doorbells, queued=any("body" in record for record in event.get("Records", ())))
+        return Wish(doorbells)
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # whatever is missing, or of another kind
         shown = json.dumps(event, default=repr)[:200]
         raise ValueError(f"expected an event of S3, SQS or EventBridge, got {shown}") from error

@@ -77,7 +77,7 @@ def test_sqs_batch_has_the_ids_of_its_messages():
     """What came through a queue can be left there, so its ids are those of the messages."""
     wish = understand(sqs_event(s3_event("frames/1.jpg"), s3_event("frames/2.jpg"), {"Event": "s3:TestEvent"}))
 
-    assert Wish({"frames/1.jpg": "m0", "frames/2.jpg": "m1"}, queued=True) == wish
+    assert Wish({"frames/1.jpg": "m0", "frames/2.jpg": "m1"}) == wish
 
 
 def test_eventbridge_gives_keys_as_they_are():
@@ -89,7 +89,7 @@ def test_eventbridge_gives_keys_as_they_are():
     }
 
     assert Wish({"frames/a+b.jpg": None}) == understand(event)
-    assert Wish({"frames/a+b.jpg": "m0"}, queued=True) == understand(sqs_event(event))
+    assert Wish({"frames/a+b.jpg": "m0"}) == understand(sqs_event(event))
 
 
 def test_tick_and_finish():

@@ -77,6 +77,16 @@ class TestGrowing:
 
         assert [0, 2, 3] == editor.finish()
 
+    def test_an_event_for_what_never_was_holds_up_nothing(self, bucket, shoot):
+        """A key that the bucket does not list, even one behind all others, is let go of at the next flush and decides nothing."""
+        shoot(*range(12))
+        editor = Editor(bucket)
+        editor.ring(99, *range(12))
+
+        assert (10, [key(10), key(11)]) == (editor.video.manifest.frames, [bell.key for bell in editor.tail])
+        assert key(9) == editor.video.manifest.last_key
+        assert list(range(12)) == editor.finish()
+
     def test_late_photos_are_left_out_counted_and_named(self, bucket, shoot):
         """A photo that sorts before the last committed one stays out, and the manifest and a note say so; a duplicate is no such photo."""
         shoot(*(number for number in range(12) if number != 3))
