@@ -10,7 +10,7 @@ from examples.timelapse import manifest as manifests
 from examples.timelapse.publish import KEY as MP4
 from examples.timelapse.studio.directory import DirectoryBucket
 
-from .editor import Editor, Fresh, make_options
+from .editor import Editor, Fresh, key, make_options
 
 
 class TestGrowing:
