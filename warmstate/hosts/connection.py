@@ -78,7 +78,7 @@ def connect_to(host: str, port: int, beat: bytes) -> _socket.socket:
             problem = error
         else:
             return connection
-    raise TransportError(f"The Runtime API at {host}:{port} cannot be reached: {problem}") from problem
+    raise TransportError(f"The Runtime API at {host}:{port} cannot be reached: {problem}.") from problem
 
 
 def send_all(
