@@ -143,10 +143,11 @@ class Context:
         Raises:
             ContextDecodeError: One of them is not the JSON object that the platform promises.
         """
-        if invocation.client_context:
-            self.client_context = ClientContext(_json_object("client context", invocation.client_context))
-        if invocation.cognito_identity:
-            identity = _json_object("Cognito identity", invocation.cognito_identity)
+        sent = _json_object("client context", invocation.client_context)
+        if sent is not None:
+            self.client_context = ClientContext(sent)
+        identity = _json_object("Cognito identity", invocation.cognito_identity)
+        if identity is not None:
             self.identity = Identity(identity.get("cognitoIdentityId"), identity.get("cognitoIdentityPoolId"))
 
 
@@ -213,11 +214,14 @@ current: ContextVar[Context | None] = ContextVar("warmstate.context", default=No
 """The context of the invocation that the running code belongs to; `current.get()` is None outside of any."""
 
 
-def _json_object(what: str, text: str) -> dict[str, Any]:
+def _json_object(what: str, text: str | None) -> dict[str, Any] | None:
+    """The object in `text`; None where there is no text, or null, which stands for none on the stock runtime too."""
+    if not text:
+        return None
     try:
         sent: Any = decode_event(text.encode("utf-8", "surrogateescape"), "application/json")
     except EventDecodeError as error:
         raise ContextDecodeError(f"the {what} of this request cannot be read as JSON: {error}") from error
-    if not isinstance(sent, dict):
+    if sent is not None and not isinstance(sent, dict):
         raise ContextDecodeError(f"the {what} of this request is not a JSON object")
-    return cast("dict[str, Any]", sent)
+    return cast("dict[str, Any] | None", sent)

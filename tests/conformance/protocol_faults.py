@@ -120,6 +120,7 @@ PROTOCOL_FAULTS = (
     P("P19", "a client context of another type", event("faulty", GOOD, Lambda_Runtime_Client_Context="[1]"), "refused", error_type="Runtime.LambdaContextUnmarshalError"),
     P("P19", "an identity that is no JSON", event("faulty", GOOD, Lambda_Runtime_Cognito_Identity="nope"), "refused", error_type="Runtime.LambdaContextUnmarshalError"),
     P("P19", "an identity of another type", event("faulty", GOOD, Lambda_Runtime_Cognito_Identity='"x"'), "refused", error_type="Runtime.LambdaContextUnmarshalError"),
+    P("P19", "a client context and an identity of null", event("faulty", GOOD, Lambda_Runtime_Client_Context="null", Lambda_Runtime_Cognito_Identity="null"), "answered"),
     P("P19", "headers that are empty", event("faulty", GOOD, Lambda_Runtime_Client_Context="", Lambda_Runtime_Cognito_Identity="", Lambda_Runtime_Trace_Id="", Lambda_Runtime_Aws_Tenant_Id="", Lambda_Runtime_Invocation_Id=""), "answered"),
     P("P20", "UTF-8 in a header", say(head("X-Name: bücher".encode(), b"Content-Length: 11", body=GOOD), end="open"), "answered"),
     P("P20", "latin-1 in a header", say(head(b"X-Name: b\xfccher", b"Content-Length: 11", body=GOOD), end="open"), "answered"),

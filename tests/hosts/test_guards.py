@@ -237,6 +237,22 @@ def test_warnings_as_errors_are_named(said):
     assert "simplefilter" in said.lines["guard warnings"]
 
 
+def test_a_thread_of_the_runtime_that_has_not_begun_yet(said, alarm):
+    """The watcher may begin after the guards have counted; it is none of the handler's."""
+    running = threading.active_count()
+    over = threading.Event()
+    guards = Guards(said, own_threads=running)
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        guards.check()
+    finally:
+        over.set()
+        thread.join()
+
+    assert {} == said.lines
+
+
 def test_threads_and_children_are_named(guards, said):
     """With the thread's name, so that it can be found."""
     over = threading.Event()

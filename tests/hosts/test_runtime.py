@@ -223,14 +223,15 @@ class TestStarts:
         assert answer["frozen_for"] == pytest.approx(frozen, abs=0.15)
         assert "warm" == api.ask("3").json["start"]
 
-    def test_a_freeze_before_an_event_that_cannot_be_served(self, api, start):
-        """An event without a request id is dropped; the one after it is told of the freeze."""
+    @pytest.mark.parametrize("status", [200, 503])
+    def test_a_freeze_before_an_event_that_cannot_be_served(self, api, start, status):
+        """An event without a request id, or an answer that is none, is dropped; the one after it is told of the freeze."""
         runtime = start(TELL, "app.Handler")
         api.ask("1")
         api.wait_until_idle()
         runtime.signal(signal.SIGSTOP)
         time.sleep(1.5)
-        api.events.put(http(200, b"{}"))
+        api.events.put(http(status, b"{}"))
         wait_for(api.events.empty)
         runtime.signal(signal.SIGCONT)
 

@@ -14,7 +14,7 @@ from warmstate.errors import ConfigurationError, TransportError
 from warmstate.hosts.connection import parse_address
 from warmstate.hosts.transport import NativeTransport
 from warmstate.hosts.transport_requests import RequestsTransport
-from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Invocation, Success, next_request, response_request
+from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Invocation, Request, Success, next_request, response_request
 
 NEXT = next_request()
 POST = response_request(Invocation("id-1", b"", deadline_ms=0), Success(b"{}"))
@@ -313,6 +313,16 @@ def test_a_refusal_before_the_body_was_read(api, transport):
     large = response_request(Invocation("id-1", b"", deadline_ms=0), Success(b"x" * 6_000_000))
 
     assert 413 == transport.post(large).status
+
+
+@pytest.mark.parametrize("value", ["bücher", "Åx", "\u2028", "plain \t", "\tplain"])
+def test_what_a_header_says(api, transport, value):
+    """Values are read as UTF-8, without the blanks around them, and are sent as they came."""
+    api.events.put(http(200, b"x", X_Name=value))
+    read = transport.get(NEXT).headers["x-name"]
+    transport.post(Request("POST", POST.path, (("X-Name", read),)))
+
+    assert value.strip(" \t") == read == api.answer().headers["x-name"].encode("latin-1").decode()
 
 
 @pytest.mark.parametrize("count", [101, 2000])

@@ -86,6 +86,20 @@ def test_several_freezes_of_one_wait_add_up():
     assert thaw.frozen_for == pytest.approx(3.0, abs=0.01)
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.8])
+def test_a_freeze_before_what_is_no_event(pause):
+    """It counts for the event that follows, and the pause before the next try is no part of it."""
+    clocks = Clocks()
+    clocks.pass_(2.0)
+    clocks.detector.interrupted(clocks.wall, clocks.mono)
+    clocks.pass_(pause)
+    clocks.detector.enter(clocks.wall, clocks.mono)
+    thaw = clocks.event_after(0.05)
+
+    assert thaw is not None
+    assert thaw.frozen_for == pytest.approx(2.0, abs=0.15)
+
+
 def test_a_freeze_is_told_once():
     """The next wait begins without the freeze of the last."""
     clocks = Clocks()

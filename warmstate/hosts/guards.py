@@ -22,7 +22,7 @@ from _locale import LC_ALL as _LC_ALL, setlocale as _setlocale
 from _socket import getdefaulttimeout, setdefaulttimeout
 from _thread import _count as count_threads
 from gc import isenabled as collects
-from os import chdir, fsdecode, getcwdb, umask, waitid
+from os import chdir, fsdecode, get_inheritable, getcwdb, umask, waitid
 from sys import getprofile, getrecursionlimit, getswitchinterval, gettrace
 
 from warmstate.hosts.descriptors import leads_to
@@ -58,6 +58,7 @@ class Guards:
         kept: A descriptor of the runtime's own that leads where stdout led, or None.
         also: Called with each closer look.
         freezes: Whether the process stops after an event; where it never does, threads and children may well go on.
+        own_threads: How many threads the runtime has started, of which some may not have begun.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class Guards:
         "_threads",
         "_trace",
         "_variables",
+        "_written",
     )
 
     def __init__(
@@ -97,6 +99,7 @@ class Guards:
         kept: int | None = None,
         also: Callable[[], object] = lambda: None,
         freezes: bool = True,
+        own_threads: int = 0,
     ) -> None:
         self._notices = notices
         self._also = also
@@ -108,7 +111,7 @@ class Guards:
         self._trace = gettrace()
         self._profile = getprofile()
         self._freezes = freezes
-        self._threads = count_threads() if freezes else sys.maxsize
+        self._threads = max(count_threads(), own_threads) if freezes else sys.maxsize
         self._variables = dict(os.environ)
         self._least_variables = len(self._variables)
         self._environ: Any = os.environ
@@ -126,6 +129,7 @@ class Guards:
         self._strict = _warnings_are_errors()
         self._kept = (kept, leads_to(kept))
         self._descriptors = [leads_to(number) for number, _ in _STANDARD]
+        self._written = [number for number in (1, 2) if self._descriptors[number]]
         self._streams = [getattr(sys, name, None) for _, name in _STANDARD]
 
     def __repr__(self) -> str:
@@ -137,7 +141,13 @@ class Guards:
 
         `doubtful` asks for a closer look: the handler failed, or the process was frozen.
         """
-        flush_printed()
+        if not flush_printed():
+            doubtful = True
+        try:
+            for number in self._written:
+                get_inheritable(number)  # the look at a descriptor that keeps the interpreter
+        except OSError:
+            doubtful = True
         self._events += 1
         if doubtful or self._events >= _EVERY:
             self.look_closer()

@@ -301,16 +301,22 @@ def request_facts(context: Context | None) -> tuple[str, str | None, dict[str, o
     return context.aws_request_id, context.tenant_id, facts
 
 
-def flush_printed() -> None:
-    """Write what was printed without a line end; it belongs to the event that ends now, not to the next one."""
+def flush_printed() -> bool:
+    """
+    Write what was printed without a line end; it belongs to the event that ends now, not to the next one.
+
+    False where that failed.
+    """
+    written = True
     try:
         sys.stdout.flush()
     except BaseException:  # noqa: BLE001 - closed, or replaced by the user's own, which may raise anything
-        pass
+        written = False
     try:
         sys.stderr.flush()
     except BaseException:  # noqa: BLE001 - as above
-        pass
+        written = False
+    return written
 
 
 def _copy(fd: int) -> int | None:

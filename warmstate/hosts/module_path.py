@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 
@@ -15,8 +16,10 @@ def arrange(task_root: str) -> None:
     The order is that of managed Python: the task root, the layers' `site-packages`, `/opt/python`, then the interpreter's
     own, at last the folder of the managed runtime, which may hold packages too. Where `PYTHONPATH` is set, the layers are left
     to it, as there (sources: the managed runtimes' bootstrap.py).
-    Directories with `.pth` files are handed to `site`, which is imported for nothing else.
+    Directories with `.pth` files are handed to `site`, which is imported for nothing else: so `exit` and `quit` are put here.
     """
+    for name in ("exit", "quit"):
+        builtins.__dict__.setdefault(name, sys.exit)
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     first = [task_root]
     if not os.environ.get("PYTHONPATH"):

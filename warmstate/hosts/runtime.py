@@ -263,7 +263,9 @@ class _Process:
             self._notices.once("watch", f"SIGTERM cannot be watched for while a handler runs: {error}")
 
     def _guard(self, *, freezes: bool = True) -> Guards:
-        return Guards(self._notices, kept=self._log.plain_fd, also=self._look_at_descriptors, freezes=freezes)
+        return Guards(
+            self._notices, kept=self._log.plain_fd, also=self._look_at_descriptors, freezes=freezes, own_threads=1
+        )
 
     def _look_at_descriptors(self) -> None:
         if not is_one_left():

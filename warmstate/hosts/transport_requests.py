@@ -115,7 +115,7 @@ class RequestsTransport(NativeTransport):
             with self._session.request(
                 request.method,
                 self._url + request.path,
-                headers=dict(request.headers),
+                headers={name: value.encode() for name, value in request.headers},
                 data=request.body if request.method == "POST" else None,
                 allow_redirects=False,
                 stream=True,
@@ -251,7 +251,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _read(status: int, raw: BaseHTTPResponse) -> Reply:
-    headers: dict[str, str] = {name.lower(): value for name, value in raw.headers.itermerged()}
+    headers = {name.lower(): _as_text(value) for name, value in raw.headers.itermerged()}
     if body_length(status, headers) > MAX_EVENT_BYTES:
         raw.close()
         return Reply(status, headers, b"", too_large=True)
@@ -263,6 +263,15 @@ def _read(status: int, raw: BaseHTTPResponse) -> Reply:
     if expected is not None and len(body) != int(expected):
         raise TransportError("The Runtime API closed the connection in the middle of an answer's body.")
     return Reply(status, headers, body)
+
+
+def _as_text(value: str) -> str:
+    """A header's value as the native transport reads it: `http.client` keeps blanks at its end and takes all for latin-1."""
+    value = value.strip(" \t")
+    try:
+        return value if value.isascii() else value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _as_transport_error(error: BaseException) -> TransportError:

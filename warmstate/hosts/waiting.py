@@ -111,6 +111,7 @@ class Waiting:
                 if reply.status == 500:
                     self._notices.error(problem)
                     self._leave(1)
+            detector.interrupted(clock.wall(), clock.monotonic())
             failures += 1
             if failures >= _TRIES:
                 self._notices.error(f"{problem} Tried {failures} times; this process ends.")

@@ -47,10 +47,9 @@ class FreezeDetector:
         """How many samples were refused because a clock ran backwards or absurdly far."""
 
     def enter(self, wall: float, mono: float) -> None:
-        """The wait begins."""
+        """The wait begins, or goes on after `interrupted`."""
         self._wall = wall
         self._mono = mono
-        self._frozen = 0.0
 
     def beat(self, wall: float, mono: float) -> None:
         """A slice of the wait ran out without an event."""
@@ -58,6 +57,11 @@ class FreezeDetector:
             self._gap(wall, mono, running=1.5 * self._interval)
         self._wall = wall
         self._mono = mono
+
+    def interrupted(self, wall: float, mono: float) -> None:
+        """What came was no event: a freeze before it counts for the one that follows."""
+        if wall - self._wall > self._floor or mono - self._mono > self._floor or wall < self._wall:
+            self._gap(wall, mono, running=0.5 * self._interval)
 
     def leave(self, wall: float, mono: float, idle_since: float = 0.0) -> Thaw | None:
         """
