@@ -87,6 +87,7 @@ HANDLER_FAULTS = (
     F("H20", "a child left behind", "subprocess.Popen(['sleep', '60'])", "response"),
     F("H20", "a child that died", "subprocess.Popen(['true'])", "response"),
     F("H21", "a fork that returns", "os.fork()", "response"),
+    F("H21", "a fork that exits", "\nif (pid := os.fork()) == 0: sys.exit(3)\nKEEP.append(os.waitpid(pid, 0)[1])", "response", probe="KEEP == [3 << 8]"),
     F("H21", "a fork that raises", "\nif os.fork() == 0: raise ValueError\n", "response"),
     F("H21", "a fork in a generator", "return forking_generator()", "response"),
     F("H21", "a fork in a coroutine", "return forking_coroutine()", "response"),

@@ -259,7 +259,10 @@ class ManagedHost:
                 if getprofile() is not profile:
                     setprofile(profile)
                 if getpid() != self._pid:
-                    _exit(70)  # a child that the handler forked came back here: two processes would answer
+                    flush_printed()
+                    _exit(
+                        answer.exit_code
+                    )  # a child that the handler forked came back here: two processes would answer
                 # Without an id of the attempt the platform could take a late answer for that of a retry.
                 late = invocation.invocation_id is None and clock.wall() > slot.deadline
                 accepted = slot in self._slots and not late and delivery.answer(invocation, answer)

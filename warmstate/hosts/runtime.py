@@ -228,7 +228,8 @@ class _Process:
                 watcher.begin(monotonic() + invocation.deadline_ms / 1000.0 - clock.wall())
             answer = instance.invoke(invocation, thaw=thaw)
             if getpid() != self._pid:
-                _exit(70)  # a child that the handler forked came back here: two loops would answer
+                flush_printed()
+                _exit(answer.exit_code)  # a child that the handler forked came back here: two loops would answer
             failed = type(answer.outcome) is Failure
             if failed:
                 guards.mend_builtins()

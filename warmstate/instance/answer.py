@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer"]
 
 _NOT_ANSWERED = Failure("Runtime.NotAnswered", b"{}")
+_RETURNED = 70
+"""The exit code of a child process that a handler forked and that came back from it."""
 
 
 class Answer:
@@ -50,6 +52,15 @@ class Answer:
         self.holds_turn = False
         self.in_unit = False
         self.wants_reset = False
+
+    @property
+    def exit_code(self) -> int:
+        """What a child process that came back with this answer ends with: what its `sys.exit` says, if it called that."""
+        error = self.error
+        if not isinstance(error, SystemExit):
+            return _RETURNED
+        code = error.code
+        return code & 0xFF if isinstance(code, int) else int(code is not None)
 
     def __repr__(self) -> str:
         return f"<Answer to {self.invocation.request_id}: {type(self.outcome).__name__}>"
