@@ -18,7 +18,7 @@ from warmstate.lifecycle.notices import Notices
 NAMED = Environment(function_name="f", log_stream_name="2026/11/21/[$LATEST]abc")
 
 CHILD = """
-import os, sys
+import os, shutil, sys
 from warmstate.lifecycle.environment import Environment
 from warmstate.lifecycle.marker import claim
 taken = claim(sys.argv[1], environment=Environment(function_name="f", log_stream_name=sys.argv[2]))
@@ -28,6 +28,7 @@ for step in sys.argv[3:]:
         case ["say", word]: taken.say(word)
         case ["close"]: taken.close()
         case ["answered"]: taken.answered()
+        case ["clear"]: shutil.rmtree(sys.argv[1] + "/warmstate"); taken.last_commit.in_doubt = True
         case ["closerange"]: os.closerange(3, 256)
         case ["leave", name]: open(taken.directory + "/" + name, "w").close()
         case ["wait"]: print(taken.directory, flush=True); sys.stdin.read()
@@ -206,6 +207,15 @@ def test_a_handler_that_closes_every_descriptor(tmp_path):
     process(tmp_path, "closerange", "write:next", "close")
 
     assert ["reset", "2", "exit"] == process(tmp_path)
+
+
+def test_a_handler_that_clears_tmp(tmp_path):
+    """The marker comes again where it was, with all that it told, and its directory is held as before."""
+    process(tmp_path, "write:next", "clear", "write:invoke:r1:5", "write:next")
+    assert ["reset", "2", "crash"] == process(tmp_path, "write:next", "clear", "write:invoke:r2:5")
+    taken = claim(str(tmp_path), environment=NAMED)
+    assert (taken.generation, taken.predecessor.request_id) == (3, "r2")
+    taken.close()
 
 
 def test_only_the_user_can_enter(tmp_path):

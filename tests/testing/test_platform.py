@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from warmstate import State, StatefulHandler, Tail, state, tail
@@ -89,6 +91,35 @@ def test_a_kill_runs_nothing(platform) -> None:
     assert ("reset", 2) == (result.start, result.json()["seen"])
     assert [] == handler.log
     assert 2 == platform.ps()[0].generation
+
+
+@pytest.mark.parametrize("when", ["on_init", "handle"])
+def test_a_handler_that_clears_tmp_keeps_what_is_answered_afterwards(warm, when) -> None:
+    """The invocation that finds its journal gone fails and says so; from there on a kill takes nothing that was answered."""
+
+    class Clears(StatefulHandler):
+        seen: State[int] = state(default=0, survives="reset")
+
+        def clear(self):
+            shutil.rmtree(platform.ps()[0].tmp + "/warmstate")
+
+        def on_init(self, init):
+            if when == "on_init" and init.generation == 1:
+                self.clear()
+
+        def handle(self, event, context):
+            self.seen += 1
+            if event == "clear":
+                self.clear()
+            return [self.seen, context.start]
+
+    platform = warm(Clears)
+    assert platform.invoke().json() == [1, "cold"]
+    if when == "handle":
+        assert "leave WARMSTATE_TMP/warmstate alone" in platform.invoke("clear").json()["errorMessage"]
+    assert platform.invoke().json() == [2, "warm"]
+    platform.kill()
+    assert platform.invoke().json() == [3, "reset"]
 
 
 def test_scaled_environments_start_provisioned(platform) -> None:

@@ -51,12 +51,16 @@ class LastCommit:
 
     Who commits raises `number` when the commit is written, and the marker tells it whenever it says what the process does. So a
     journal may be ahead of the marker, by what a killed process did last, and never behind it.
+
+    `in_doubt` is raised when the journal is a new file, or could not be written: whoever cleared its directory took the marker too, and
+    without a marker the next process would take over nothing.
     """
 
-    __slots__ = ("number",)
+    __slots__ = ("in_doubt", "number")
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
+        self.in_doubt = False
 
     def __repr__(self) -> str:
         return f"<LastCommit {self.number}>"
@@ -165,6 +169,8 @@ class Claim:
         if self._fd >= 0:
             what = f"{phase} {request_id} {deadline_ms} {self.last_commit.number:x}\n".encode()
             try:
+                if self.last_commit.in_doubt:
+                    self._look()
                 pwrite(self._fd, what, _WHAT)
             except OSError:
                 self._reopen(what)
@@ -267,10 +273,23 @@ class Claim:
         except OSError:
             pass  # the next write of the phase opens it again, and then this field is written too
 
+    def _look(self) -> None:
+        self.last_commit.in_doubt = False
+        own = os.fstat(self._fd)
+        try:
+            if os.path.samestat(os.stat(self._path + "/marker"), own):
+                return
+        except OSError:
+            pass
+        os.close(self._fd)
+        raise FileNotFoundError(2, "the marker was removed")
+
     def _reopen(self, what: bytes) -> None:
-        # A handler that closes every descriptor closes ours, and the lock with it.
+        # A handler that closes every descriptor closes ours, and the lock with it; one that clears /tmp removes the directory.
         self._fd = -1
         try:
+            _private(os.path.dirname(self._path))
+            _private(self._path)
             fd = _open(self._path)
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             pwrite(fd, what, _WHAT)

@@ -200,6 +200,7 @@ class Committing:
             place = self.backend.append(written)
         else:
             place = self.rewrite(buffers, written, frozenset(cell for cell, *_ in staged.changed))
+            self.last_commit.in_doubt = True
         self.last_commit.number = number
         place += offset
         for cell, lengths, _, _ in staged.changed:

@@ -275,6 +275,7 @@ class Ledger:
                 try:
                     committing.write(staged, request_id, buffers)
                 except CommitError as error:
+                    self._last_commit.in_doubt = True
                     self._is_gone = getattr(error, "is_final", False)
                     raise
                 committing.apply(staged, held, deleted, buffers)
