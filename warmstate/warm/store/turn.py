@@ -2,7 +2,8 @@
 A lock for sections that take less time than a lock.
 
 A signal handler of the user may raise between any two steps of the main thread, also in here. So no step lies between taking
-something and the `try` or `with` that gives it back, and what takes it is a single call into C.
+something and the `try` or `with` that gives it back, and what takes it is a single call into C. Before Python 3.11 a signal
+may come between any two bytecodes, also of a `finally`: there nothing written in Python is safe from it.
 """
 
 from __future__ import annotations
