@@ -55,6 +55,8 @@ WRONG = {
     "n: State[int] = state(default=0, sizeof=8)": r"sizeof= must be a function",
     "def on_thaw(self, thaw): yield": r"Shop.on_thaw has a yield.*only handle may be a generator",
     "async def on_init(self, init): yield": r"Shop.on_init has a yield",
+    "on_init = 3": r"Shop.on_init is 3, which cannot be called: write a method, or leave the line out",
+    "handle = None": r"Shop.handle is None, which cannot be called",
     "store_budget = '150%'": r"Shop.store_budget: '150%' is no share: write a number above 0.0",
     "store_budget = float('nan')": r"nan is no share",
     "store_budget = 1.5": r"1.5 is no share",

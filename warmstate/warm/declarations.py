@@ -79,7 +79,7 @@ def collect(handler_class: type) -> Declarations:
         DeclarationError: One of them cannot work as declared.
     """
     declared = Declarations(handler_class)
-    _refuse_generators(handler_class)
+    _check_hooks(handler_class)
     for owner in reversed(handler_class.__mro__):
         around: dict[str, object] | None = None
         for name, value in owner.__dict__.items():
@@ -111,10 +111,17 @@ def collect(handler_class: type) -> Declarations:
     return declared
 
 
-def _refuse_generators(handler_class: type) -> None:
-    for name in _HOOKS:
-        code = getattr(handler_class.__dict__.get(name), "__code__", None)
-        if code is not None and code.co_flags & _YIELDS:
+def _check_hooks(handler_class: type) -> None:
+    for name in ("handle", *_HOOKS):
+        if name not in handler_class.__dict__:
+            continue
+        hook: object = handler_class.__dict__[name]
+        if not callable(hook) and not hasattr(type(hook), "__get__"):
+            raise DeclarationError(
+                f"{handler_class.__qualname__}.{name} is {hook!r}, which cannot be called: write a method, or leave the line out"
+            )
+        code = getattr(hook, "__code__", None)
+        if name != "handle" and code is not None and code.co_flags & _YIELDS:
             raise DeclarationError(
                 f"{handler_class.__qualname__}.{name} has a yield, so calling it would run nothing of it: only handle may be a "
                 "generator; write a plain method, or async def without a yield"
