@@ -32,7 +32,8 @@ class StatefulHandler:
 
     Subclass it, declare what stays warm (`state`, `tail`, `resource`), and write `handle`.
     One object of the class lives as long as its process; it is made without arguments.
-    Every hook may also be `async def`; all of them share one event loop.
+    Every hook may also be `async def`; all of them share one event loop. Context variables that `on_init` sets hold in every invocation,
+    those that `on_thaw` sets in the one it runs for.
 
     The hooks run in the order of the published table (`warmstate.instance.hooks.SEQUENCE`), each as a unit of work of its own: what it
     changed in committed slots is committed at its end, or rolled back when it raises.

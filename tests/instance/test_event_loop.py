@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 
@@ -237,6 +238,47 @@ def test_closing_bounds_what_ignores_its_end() -> None:
 
     assert time.monotonic() - began < PATIENCE
     assert not kept.done()
+
+
+FROM_INIT = ContextVar("FROM_INIT", default="nothing")
+FROM_THAW = ContextVar("FROM_THAW", default="nothing")
+
+
+class PlainHooks(StatefulHandler):
+    concurrency = "async"
+
+    def on_init(self, init):
+        FROM_INIT.set("init")
+
+    def on_thaw(self, thaw):
+        FROM_THAW.set("thaw")
+
+    async def handle(self, event, context):
+        seen = [FROM_INIT.get(), FROM_THAW.get()]
+        FROM_INIT.set("an invocation")
+        return seen
+
+
+class AsyncHooks(PlainHooks):
+    async def on_init(self, init):
+        await asyncio.sleep(0)
+        FROM_INIT.set("init")
+
+    async def on_thaw(self, thaw):
+        await asyncio.sleep(0)
+        FROM_THAW.set("thaw")
+
+
+@pytest.mark.parametrize("many", [None, 2])
+@pytest.mark.parametrize("cls", [PlainHooks, AsyncHooks])
+def test_context_variables_of_hooks_reach_the_handler(begun, cls, many) -> None:
+    """Those of on_init reach every invocation, those of on_thaw its own, wherever the hook ran; no invocation changes them."""
+    instance = begun(cls, many=many)
+
+    assert b'["init", "nothing"]' == serve(instance).body
+    assert b'["init", "thaw"]' == serve(instance, thaw=Thaw(20.0, 20.0)).body
+    assert b'["init", "nothing"]' == serve(instance).body
+    assert "nothing" == FROM_INIT.get()
 
 
 def test_an_abandoned_loop_runs_nothing_more() -> None:

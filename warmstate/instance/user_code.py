@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import _thread
+from _contextvars import copy_context
 
 from warmstate._typing import cast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from contextvars import Context as Variables
     from typing import Any
 
     from warmstate.instance.event_loop import EventLoop
@@ -36,20 +38,30 @@ class UserCode:
     def __repr__(self) -> str:
         return f"<UserCode {self._loop or 'without a loop'}>"
 
-    def call(self, function: Callable[..., object], *arguments: object, budget: float | None = None) -> Any:
+    def call(
+        self, function: Callable[..., object], *arguments: object, budget: float | None = None, lasting: bool = False
+    ) -> Any:
         """
         Call `function` and return its result, awaited if it is awaitable.
 
         `budget` is in seconds and cancels only what is async; a plain function cannot be interrupted from outside.
+        With `lasting`, context variables that it sets stay set, also where it is async and so runs in a context of its own.
 
         Raises:
             TimeoutError: The budget was used up.
         """
         if self.always_on_loop:
-            return self.wait(_called(function, arguments), budget=budget)
-        result = function(*arguments)
-        if result is not None and hasattr(type(result), "__await__"):
-            return self.wait(cast("Awaitable[Any]", result), budget=budget)
+            awaitable: Awaitable[Any] = _called(function, arguments)
+        else:
+            result = function(*arguments)
+            if result is None or not hasattr(type(result), "__await__"):
+                return result
+            awaitable = cast("Awaitable[Any]", result)
+        if not lasting:
+            return self.wait(awaitable, budget=budget)
+        result, variables = self.wait(_and_variables(awaitable), budget=budget)
+        for variable, value in variables.items():
+            variable.set(value)
         return result
 
     def wait(self, awaitable: Awaitable[Any], *, budget: float | None = None) -> Any:
@@ -94,6 +106,10 @@ class UserCode:
 async def _called(function: Callable[..., object], arguments: tuple[object, ...]) -> object:
     result = function(*arguments)
     return await cast("Awaitable[object]", result) if hasattr(type(result), "__await__") else result
+
+
+async def _and_variables(awaitable: Awaitable[object]) -> tuple[object, Variables]:
+    return await awaitable, copy_context()
 
 
 async def _stepped(items: Iterator[Any]) -> AsyncIterator[Any]:

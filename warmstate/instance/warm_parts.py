@@ -153,18 +153,18 @@ class WarmParts:
         context: Context | None = None,
     ) -> None:
         """
-        Run `function` as a unit of work: what it changed commits at its end, or rolls back when it raises.
+        Run the hook `function` as a unit of work: what it changed commits at its end, or rolls back when it raises.
 
         Raises:
             BaseException: Whatever it raised, after the rollback.
             CommitError: It ended well and the commit failed.
         """
         if not self.transactional:
-            self._code.call(function, *arguments, budget=budget)
+            self._code.call(function, *arguments, budget=budget, lasting=True)
             return
         self.begin(name)
         try:
-            self._code.call(function, *arguments, budget=budget)
+            self._code.call(function, *arguments, budget=budget, lasting=True)
             self.commit(context)
         except BaseException:
             self.rollback()
