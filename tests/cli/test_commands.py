@@ -121,7 +121,7 @@ def test_remote_calls_with_boto3(remote):
     assert "Billed Duration" in err
 
     code, out, _ = remote("plain", "-d", '{"raise": "x"}', "--json")
-    assert (code, json.loads(out)["exit"], json.loads(out)["functionError"]) == (1, 1, "Unhandled")
+    assert (code, json.loads(out)["exit"], json.loads(out)["function_error"]) == (1, 1, "Unhandled")
     assert remote("plain", "--dry-run")[0] == 0
     assert remote("plain", "--async")[0] == 0
 

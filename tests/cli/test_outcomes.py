@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -178,6 +179,31 @@ def test_another_server_is_no_emulator(run):
     assert (code, "no emulator of ours answers" in err, "--endpoint" in err) == (3, True, True)
 
 
+OF_OTHERS = {"record", "variables"}
+"""AWS's Telemetry API names what is in a record, and the environment its variables."""
+
+
+STATEFUL = """
+from warmstate import State, StatefulHandler, Tail, state, tail
+class Handler(StatefulHandler):
+    count: State[int] = state(default=0, survives="reset")
+    photos: Tail[str] = tail(max_items=25)
+    @photos.flush
+    def write(self, batch): ...
+    def handle(self, event, context):
+        self.count += 1
+        self.photos.append("one")
+"""
+
+
+def names_in(value):
+    if isinstance(value, list):
+        return {name for item in value for name in names_in(item)}
+    if not isinstance(value, dict):
+        return set()
+    return {*value} | {name for key, item in value.items() if key not in OF_OTHERS for name in names_in(item)}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -197,19 +223,36 @@ def test_another_server_is_no_emulator(run):
         ["logs"],
         ["events"],
         ["timeline"],
+        ["doctor", "app.Handler"],
         ["env"],
+        ["env", "--unset"],
         ["examples"],
         ["examples", "sqs"],
         ["completion", "bash"],
     ],
 )
-def test_every_verb_speaks_json(run, arguments):
-    """With --json, stdout is objects, one a line, and a verb on instances or invocations says which format it is."""
+def test_every_verb_speaks_json(run, tmp_path, arguments):
+    """With --json, stdout is objects, one a line, each says which format it is, and all names are of one kind."""
+    (tmp_path / "app.py").write_text(STATEFUL)
     run("invoke")
     code, out, err = run(*arguments, "--json")
     found = [json.loads(line) for line in out.splitlines()]
     assert code == 0, err
     assert found
     assert all(isinstance(value, dict) for value in found)
-    if arguments[0] != "examples":
+    if arguments != ["examples", "sqs"]:  # a document of AWS
         assert {value["v"] for value in found} == {1}
+        assert [name for name in names_in(found) if not re.fullmatch("[a-z][a-z0-9_]*", name)] == []
+
+
+def test_state_speaks_json(running, run, tmp_path):
+    """What the runtime tells of itself has names of the same kind."""
+    (tmp_path / "app.py").write_text(STATEFUL)
+    running.add(Function(name="stateful", handler="app.Handler", task_root=str(tmp_path), inspect=True))
+    try:
+        instance = json.loads(run("invoke", "stateful", "--json")[1])["instance"]
+        names = names_in(json.loads(run("state", instance, "--json")[1]))
+    finally:
+        running.remove("stateful")
+    assert {"v", "instance", "reset_reason", "count", "photos"} <= names
+    assert [name for name in names if not re.fullmatch("[a-z][a-z0-9_]*", name)] == []

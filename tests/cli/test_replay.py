@@ -50,7 +50,7 @@ def test_a_recording_can_be_sent_again(run, tmp_path):
     run("invoke", "plain", "-d", '{"raise": "no"}')
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["event"].get("n") for line in lines] == [0, 1, 2, None, None]
-    assert [line.get("tenantId") for line in lines] == [None, None, None, "blue", None]
+    assert [line.get("tenant_id") for line in lines] == [None, None, None, "blue", None]
 
     code, out, _ = run("replay", "--from", "events.jsonl")
     answers = [json.loads(line) for line in out.splitlines()]

@@ -145,7 +145,7 @@ def test_invocations_can_be_seen_and_sent_again(emulator, make, api):
     assert json.loads(seen["event"]) == {"a": 1}
     assert seen["outcome"]["start"] == "cold"
     assert json.loads(again["outcome"]["payload"])["echo"] == {"a": 1}
-    assert again["requestId"] != first.request_id
+    assert again["request_id"] != first.request_id
 
 
 @pytest.mark.parametrize(

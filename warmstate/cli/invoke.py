@@ -49,11 +49,11 @@ def invoke(options: argparse.Namespace) -> int:
         return repeat(options, payload)
     answer = send(client, options, payload)
     if answer.status_code in {202, 204}:
-        done = {"v": 1, "ok": True, "status": answer.status_code, "requestId": answer.headers.get("x-amzn-requestid")}
+        done = {"v": 1, "ok": True, "status": answer.status_code, "request_id": answer.headers.get("x-amzn-requestid")}
         if options.json:
             print_json(done)
         else:
-            note(options, f"{'accepted' if answer.status_code == 202 else 'would run'} · request {done['requestId']}")
+            note(options, f"{'accepted' if answer.status_code == 202 else 'would run'} · request {done['request_id']}")
         return EXIT_OK
     return show(options, answer.content, _details(client, answer))
 
@@ -143,7 +143,7 @@ def _streamed(options: argparse.Namespace, client: Client, payload: bytes) -> in
     if sys.stdout.isatty() and not options.json:
         print()  # a stream need not end its last line
     found = _details(client, answer)
-    return show(options, b"" if not found["outcome"]["functionError"] else found["outcome"]["payload"].encode(), found)
+    return show(options, b"" if not found["outcome"]["function_error"] else found["outcome"]["payload"].encode(), found)
 
 
 def refused(answer: requests.Response) -> Problem:
@@ -181,31 +181,31 @@ def show(options: argparse.Namespace, payload: bytes, found: dict[str, Any]) -> 
         code = EXIT_UNEXPECTED
         note(options, f"expected the start {expected}, found {outcome['start']}")
     if options.json:
-        print_json({"v": 1, "ok": code == EXIT_OK, "exit": code, "requestId": found["requestId"], **outcome})
+        print_json({"v": 1, "ok": code == EXIT_OK, "exit": code, "request_id": found["request_id"], **outcome})
         return code
     if payload or not getattr(options, "stream", False):
         sys.stdout.buffer.write(payload + (b"" if payload.endswith(b"\n") else b"\n"))
     sys.stdout.flush()
     if getattr(options, "tail", False):
         note(options, outcome["log"].rstrip("\n"))
-    init = f" + init {outcome['initMs']:.0f}" if outcome["initMs"] is not None else ""
-    init += f" + restore {outcome['restoreMs']:.0f}" if outcome["restoreMs"] is not None else ""
-    failed = f" · {outcome['errorType']}" if outcome["functionError"] else ""
+    init = f" + init {outcome['init_ms']:.0f}" if outcome["init_ms"] is not None else ""
+    init += f" + restore {outcome['restore_ms']:.0f}" if outcome["restore_ms"] is not None else ""
+    failed = f" · {outcome['error_type']}" if outcome["function_error"] else ""
     note(
         options,
-        f"{outcome['start']} · {outcome['instance']} · {outcome['durationMs']:.1f} ms{init} · "
-        f"billed {outcome['billedMs']} ms · {outcome['maxMemoryMB']} MB{failed}",
+        f"{outcome['start']} · {outcome['instance']} · {outcome['duration_ms']:.1f} ms{init} · "
+        f"billed {outcome['billed_ms']} ms · {outcome['max_memory_mb']} MB{failed}",
     )
     return code
 
 
 def exit_code(outcome: dict[str, Any]) -> int:
     """What the command ends with, for an invocation's outcome."""
-    if not outcome["functionError"]:
+    if not outcome["function_error"]:
         return EXIT_OK
-    if outcome["errorType"] == "Sandbox.Timedout":
+    if outcome["error_type"] == "Sandbox.Timedout":
         return EXIT_TIMED_OUT
-    return EXIT_INIT_FAILED if outcome["initFailed"] else EXIT_FUNCTION_ERROR
+    return EXIT_INIT_FAILED if outcome["init_failed"] else EXIT_FUNCTION_ERROR
 
 
 def _payload(options: argparse.Namespace) -> bytes:

@@ -50,7 +50,7 @@ def remote(options: argparse.Namespace, payload: bytes) -> int:
     failed = answer.get("FunctionError")
     code = EXIT_OK if not failed else EXIT_TIMED_OUT if _is_timeout(body) else EXIT_FUNCTION_ERROR
     if options.json:
-        about = {"functionError": failed, "payload": body.decode("utf-8", "replace"), "log": log}
+        about = {"function_error": failed, "payload": body.decode("utf-8", "replace"), "log": log}
         print_json({"v": 1, "ok": not failed, "exit": code, **about})
         return code
     sys.stdout.buffer.write(body + (b"" if body.endswith(b"\n") else b"\n"))

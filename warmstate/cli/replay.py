@@ -37,7 +37,7 @@ def _recorded(path: str) -> Iterator[dict[str, Any]]:
             continue
         try:
             found: dict[str, Any] = json.loads(line)
-            recorded = {"clientContext": None, "tenantId": None, **found, "event": found["event"]}
+            recorded = {"client_context": None, "tenant_id": None, **found, "event": found["event"]}
             if not isinstance(found["function"], str):
                 raise TypeError("its function is no name")
         except (ValueError, KeyError, TypeError) as error:
@@ -50,10 +50,10 @@ def _recorded(path: str) -> Iterator[dict[str, Any]]:
 
 def _send(options: argparse.Namespace, client: Client, recorded: dict[str, Any]) -> int:
     headers = {"X-Amz-Log-Type": "Tail"}
-    if recorded["clientContext"] is not None:
-        headers["X-Amz-Client-Context"] = base64.b64encode(str(recorded["clientContext"]).encode()).decode()
-    if recorded["tenantId"] is not None:
-        headers["X-Amz-Tenant-Id"] = str(recorded["tenantId"])
+    if recorded["client_context"] is not None:
+        headers["X-Amz-Client-Context"] = base64.b64encode(str(recorded["client_context"]).encode()).decode()
+    if recorded["tenant_id"] is not None:
+        headers["X-Amz-Tenant-Id"] = str(recorded["tenant_id"])
     path = f"/2015-03-31/functions/{quoted(recorded['function'])}/invocations"
     answer = client.send("POST", path, data=json.dumps(recorded["event"]).encode(), headers=headers)
     if answer.status_code >= 400:

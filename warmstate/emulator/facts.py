@@ -113,16 +113,16 @@ def summary(result: InvokeResult) -> dict[str, Any]:
     """An invocation's end as JSON for consoles."""
     return {
         "payload": result.payload.decode("utf-8", "replace"),
-        "functionError": result.function_error,
-        "errorType": result.error_type,
-        "initFailed": result.init_failed,
+        "function_error": result.function_error,
+        "error_type": result.error_type,
+        "init_failed": result.init_failed,
         "instance": result.instance,
         "start": result.start,
-        "durationMs": round(result.duration_ms, 2),
-        "initMs": None if result.init_ms is None else round(result.init_ms, 2),
-        "restoreMs": None if result.restore_ms is None else round(result.restore_ms, 2),
-        "billedMs": result.billed_ms,
-        "maxMemoryMB": result.max_memory_mb,
+        "duration_ms": round(result.duration_ms, 2),
+        "init_ms": None if result.init_ms is None else round(result.init_ms, 2),
+        "restore_ms": None if result.restore_ms is None else round(result.restore_ms, 2),
+        "billed_ms": result.billed_ms,
+        "max_memory_mb": result.max_memory_mb,
         "log": result.log_tail,
     }
 

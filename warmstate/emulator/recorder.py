@@ -32,8 +32,8 @@ class Recorded:
     def as_line(self) -> str:
         """What of it can be sent again, as one line of JSON."""
         facts: dict[str, Any] = {"v": 1, "time": round(time.time(), 3), "function": self.function}
-        facts |= {"requestId": self.request_id, "event": json.loads(self.payload)}
-        optional = {"clientContext": self.client_context, "tenantId": self.tenant_id}
+        facts |= {"request_id": self.request_id, "event": json.loads(self.payload)}
+        optional = {"client_context": self.client_context, "tenant_id": self.tenant_id}
         return json.dumps(facts | {name: value for name, value in optional.items() if value is not None}) + "\n"
 
     @property

@@ -256,7 +256,7 @@ class Service:
         """
         found = self._find(request_id)
         return {
-            "requestId": found.request_id,
+            "request_id": found.request_id,
             "function": found.function,
             "event": found.payload.decode("utf-8", "replace"),
             "outcome": found.outcome,
@@ -269,7 +269,7 @@ class Service:
             found.function, found.payload, client_context=found.client_context, tenant_id=found.tenant_id
         )
         return {
-            "requestId": result.request_id,
+            "request_id": result.request_id,
             "function": found.function,
             "event": found.payload.decode("utf-8", "replace"),
             "outcome": summary(result),

@@ -20,30 +20,30 @@ _KINDS: Final = {"str": "string", "int": "integer", "float": "number", "bool": "
 _FUNCTION: Final = {
     "name": "str",
     "handler": "str",
-    "taskRoot": "str",
-    "memoryMB": "int",
-    "tmpMB": "int",
+    "task_root": "str",
+    "memory_mb": "int",
+    "tmp_mb": "int",
     "timeout": "float",
-    "maxInstances": "int",
+    "max_instances": "int",
     "instances": "int",
     "invoke": "str",
     "url": "str",
 }
 _OUTCOME: Final = {
     "payload": "str",
-    "functionError": "str | None",
-    "errorType": "str | None",
-    "initFailed": "bool",
+    "function_error": "str | None",
+    "error_type": "str | None",
+    "init_failed": "bool",
     "instance": "str",
     "start": "str | None",
-    "durationMs": "float",
-    "initMs": "float | None",
-    "restoreMs": "float | None",
-    "billedMs": "int",
-    "maxMemoryMB": "int",
+    "duration_ms": "float",
+    "init_ms": "float | None",
+    "restore_ms": "float | None",
+    "billed_ms": "int",
+    "max_memory_mb": "int",
     "log": "str",
 }
-_INVOCATION: Final = {"requestId": "str", "function": "str", "event": "str"}
+_INVOCATION: Final = {"request_id": "str", "function": "str", "event": "str"}
 _ERROR: Final = {
     "type": "object",
     "description": "The shape of the Lambda API's own errors.",
