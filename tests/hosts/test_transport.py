@@ -10,8 +10,7 @@ import time
 import pytest
 
 from tests.hosts.scripted import http, wait_for
-from warmstate.errors import ConfigurationError, TransportError
-from warmstate.hosts.connection import parse_address
+from warmstate.errors import TransportError
 from warmstate.hosts.transport import NativeTransport
 from warmstate.hosts.transport_requests import RequestsTransport
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Invocation, Request, Success, next_request, response_request
@@ -360,28 +359,6 @@ def test_default_timeouts_of_the_handler_do_not_reach_us(api, transport):
         assert b"x" == transport.get(NEXT, beat).body
     finally:
         socket.setdefaulttimeout(None)
-
-
-@pytest.mark.parametrize(
-    ("text", "parsed"),
-    [
-        ("127.0.0.1:9001", ("127.0.0.1", 9001, "")),
-        ("localhost:9001/", ("localhost", 9001, "")),
-        ("[::1]:9001", ("::1", 9001, "")),
-        ("127.0.0.1:9000/.rt/name", ("127.0.0.1", 9000, "/.rt/name")),
-        ("http://127.0.0.1:9001", ("127.0.0.1", 9001, "")),
-    ],
-)
-def test_addresses(text, parsed):
-    """Host and port, and the path that cargo-lambda's server has before all calls."""
-    assert parsed == parse_address(text)
-
-
-@pytest.mark.parametrize("text", ["", "x:y", ":9001", "host:99999", "host:-1"])
-def test_addresses_that_are_none(text):
-    """The message names the variable."""
-    with pytest.raises(ConfigurationError, match="AWS_LAMBDA_RUNTIME_API"):
-        parse_address(text)
 
 
 def test_proxies_and_credentials_of_the_user_are_not_ours(api, transport, monkeypatch, tmp_path):
