@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import socket
 import stat
 import subprocess
 import sys
@@ -12,8 +14,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from warmstate.lifecycle.environment import Environment
-from warmstate.lifecycle.marker import SIZE, Predecessor, claim
+from warmstate.lifecycle.marker import claim
 from warmstate.lifecycle.notices import Notices
+from warmstate.lifecycle.predecessor import SIZE, Predecessor
 
 NAMED = Environment(function_name="f", log_stream_name="2026/11/21/[$LATEST]abc")
 
@@ -215,6 +218,23 @@ def test_a_handler_that_clears_tmp(tmp_path):
     assert ["reset", "2", "crash"] == process(tmp_path, "write:next", "clear", "write:invoke:r2:5")
     taken = claim(str(tmp_path), environment=NAMED)
     assert (taken.generation, taken.predecessor.request_id) == (3, "r2")
+    taken.close()
+
+
+def test_a_number_that_leads_to_a_stranger(tmp_path):
+    """Where the marker was closed and its number taken, it is opened anew, and what has the number stays open."""
+    taken = claim(str(tmp_path), environment=NAMED)
+    stranger, other = socket.socketpair()
+    number = taken._fd
+    os.dup2(stranger.fileno(), number)
+    taken.last_commit.in_doubt = True
+    taken.write("next")
+
+    assert os.path.sameopenfile(number, stranger.fileno())
+    assert "next" == Predecessor(Path(taken.directory, "marker").read_bytes()).phase
+    os.close(number)
+    stranger.close()
+    other.close()
     taken.close()
 
 

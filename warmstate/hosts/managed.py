@@ -260,9 +260,7 @@ class ManagedHost:
                     setprofile(profile)
                 if getpid() != self._pid:
                     flush_printed()
-                    _exit(
-                        answer.exit_code
-                    )  # a child that the handler forked came back here: two processes would answer
+                    _exit(answer.exit_code)  # a child of the handler came back here: two processes would answer
                 # Without an id of the attempt the platform could take a late answer for that of a retry.
                 late = invocation.invocation_id is None and clock.wall() > slot.deadline
                 accepted = slot in self._slots and not late and delivery.answer(invocation, answer)

@@ -3,16 +3,9 @@ The marker in /tmp that tells a reset from a cold start, and why the process bef
 
 1. A process owns the first directory `WARMSTATE_TMP/warmstate/<n>/` whose marker it can lock. POSIX record locks die
    with their process and, unlike flock, are not inherited by children.
-2. The marker is 256 bytes in three fields, each replaced by one pwrite:
-
-       0    who: format, environment id, pid, generation, strikes, identity of the sandbox
-       64   what: phase, request id, deadline, number of the last commit
-       224  last word: a word and when it was said, or blank
-
-3. What was read comes from a process that may have died between any two instructions, or from anybody who can write to
-   /tmp: everything is checked, and what does not fit counts as no marker.
-4. Nothing here may fail an invocation. Where /tmp cannot be used the claim has no directory, and the instance is cold.
-5. Nobody else opens the marker in this process: closing any descriptor of a file drops the process's locks on it.
+2. The fields of the marker (see `predecessor`) are each replaced by one pwrite.
+3. Nothing here may fail an invocation. Where /tmp cannot be used the claim has no directory, and the instance is cold.
+4. Nobody else opens the marker in this process: closing any descriptor of a file drops the process's locks on it.
 """
 
 from __future__ import annotations
@@ -23,21 +16,17 @@ from os import pwrite
 
 from warmstate.lifecycle.clock import SYSTEM_CLOCK, Clock
 from warmstate.lifecycle.notices import Notices
+from warmstate.lifecycle.predecessor import FORMAT, SIZE, WHAT, WHO, WORD, Predecessor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from warmstate.lifecycle.environment import Environment
     from warmstate.lifecycle.events import ResetReason, StartKind
 
-__all__ = ["SIZE", "Claim", "LastCommit", "Predecessor", "claim"]
+__all__ = ["Claim", "LastCommit", "claim"]
 
-SIZE = 256
-_WHO, _WHAT, _WORD = 0, 64, 224  # where the fields begin
-_FORMAT = "warmstate1"
-_PHASES = ("init", "reinit", "next", "invoke", "snapshot")  # reinit: after one that had reached its first next
 _MOST_CLAIMS = 64  # more live processes than this in one environment are a mistake
 _MOST_STRIKES = 3  # crashes in a row without one completed invocation
-_SIGTERM_EARLY_MS = 100  # a SIGTERM this much before a deadline is still that deadline's
 _LOWEST_FD = 100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,57 +53,6 @@ class LastCommit:
 
     def __repr__(self) -> str:
         return f"<LastCommit {self.number}>"
-
-
-class Predecessor:
-    """What the marker tells of the process that owned the directory before this one."""
-
-    __slots__ = (
-        "deadline_ms",
-        "environment_id",
-        "generation",
-        "identity",
-        "last_commit",
-        "phase",
-        "pid",
-        "request_id",
-        "strikes",
-        "word",
-        "word_ms",
-    )
-
-    def __init__(self, record: bytes) -> None:
-        """
-        Raises:
-            ValueError: these bytes are no marker.
-        """
-        who = _field(record, _WHO, _WHAT).split(" ")
-        if len(who) != 6 or who[0] != _FORMAT or len(who[1]) != 16:
-            raise ValueError("no marker")
-        self.environment_id = who[1]
-        self.pid, self.generation, self.strikes = int(who[2]), int(who[3]), int(who[4])
-        self.identity = who[5]
-        what = _field(record, _WHAT, _WORD).split(" ")
-        self.phase, request_id, deadline_ms, last_commit = what if len(what) == 4 else (what[0], "", "0", "0")
-        if self.phase not in _PHASES or self.generation < 1:
-            raise ValueError("no marker")
-        self.request_id = request_id or None
-        self.deadline_ms = int(deadline_ms)
-        self.last_commit = int(last_commit, 16)
-        self.word, _, word_ms = _field(record, _WORD, SIZE).partition(" ")
-        self.word_ms = int(word_ms or 0)
-
-    @property
-    def reason(self) -> ResetReason:
-        """Why this process ended: it said so itself, or SIGTERM met it past its deadline, or else it crashed."""
-        if self.word == "exit":
-            return "exit"
-        if self.word == "term" and self.phase == "invoke" and self.word_ms >= self.deadline_ms - _SIGTERM_EARLY_MS:
-            return "timeout"
-        return "crash"
-
-    def __repr__(self) -> str:
-        return f"<Predecessor pid={self.pid}, generation={self.generation}, phase={self.phase}, {self.reason}>"
 
 
 class Claim:
@@ -171,7 +109,7 @@ class Claim:
             try:
                 if self.last_commit.in_doubt:
                     self._look()
-                pwrite(self._fd, what, _WHAT)
+                pwrite(self._fd, what, WHAT)
             except OSError:
                 self._reopen(what)
 
@@ -186,7 +124,7 @@ class Claim:
         if self._fd >= 0:
             try:
                 text = b"%b %d\n" % (word.encode(), int(self._clock.wall() * 1000))
-                pwrite(self._fd, text, _WORD)
+                pwrite(self._fd, text, WORD)
             except OSError:
                 pass  # the next process then reads a crash, which is the honest guess
 
@@ -232,7 +170,7 @@ class Claim:
         self._path = path
         self.directory = path
         _OURS.add(path)
-        predecessor = _read(record)
+        predecessor = Predecessor.read(record)
         if predecessor is not None and predecessor.identity == self._identity:
             self.predecessor = predecessor
             self._follow(predecessor)
@@ -267,22 +205,17 @@ class Claim:
     def _write_who(self) -> None:
         if self._fd < 0:
             return
-        who = f"{_FORMAT} {self.environment_id} {os.getpid()} {self.generation} {self._strikes} {self._identity}\n"
+        who = f"{FORMAT} {self.environment_id} {os.getpid()} {self.generation} {self._strikes} {self._identity}\n"
         try:
-            pwrite(self._fd, who.encode().ljust(_WHAT), _WHO)
+            pwrite(self._fd, who.encode().ljust(WHAT), WHO)
         except OSError:
             pass  # the next write of the phase opens it again, and then this field is written too
 
     def _look(self) -> None:
         self.last_commit.in_doubt = False
-        own = os.fstat(self._fd)
-        try:
-            if os.path.samestat(os.stat(self._path + "/marker"), own):
-                return
-        except OSError:
-            pass
-        os.close(self._fd)
-        raise FileNotFoundError(2, "the marker was removed")
+        if not os.fstat(self._fd).st_nlink:
+            os.close(self._fd)
+            raise FileNotFoundError(2, "the marker was removed")
 
     def _reopen(self, what: bytes) -> None:
         # A handler that closes every descriptor closes ours, and the lock with it; one that clears /tmp removes the directory.
@@ -292,7 +225,7 @@ class Claim:
             _private(self._path)
             fd = _open(self._path)
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            pwrite(fd, what, _WHAT)
+            pwrite(fd, what, WHAT)
         except OSError as error:
             self._notices.once("marker", f"The marker in {self._path} cannot be written any more: {error}.")
             return
@@ -365,17 +298,6 @@ def _private(path: str) -> None:
                 os.fchmod(fd, 0o700)
         finally:
             os.close(fd)
-
-
-def _read(record: bytes) -> Predecessor | None:
-    try:
-        return Predecessor(record)
-    except ValueError:
-        return None
-
-
-def _field(record: bytes, begin: int, end: int) -> str:
-    return record[begin:end].partition(b"\n")[0].strip().decode("ascii")
 
 
 def _is_used(path: str) -> bool:

@@ -60,8 +60,7 @@ class FreezeDetector:
 
     def interrupted(self, wall: float, mono: float) -> None:
         """What came was no event: a freeze before it counts for the one that follows."""
-        if wall - self._wall > self._floor or mono - self._mono > self._floor or wall < self._wall:
-            self._gap(wall, mono, running=0.5 * self._interval)
+        self._gap(wall, mono, running=0.5 * self._interval)
 
     def leave(self, wall: float, mono: float, idle_since: float = 0.0) -> Thaw | None:
         """
