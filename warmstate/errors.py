@@ -301,7 +301,8 @@ class CodecError(WarmstateError, ValueError):
     wire_type = "Runtime.CodecError"
 
     def __init__(self, message: str, path: str = "$") -> None:
-        super().__init__(f"{path}: {message}")
+        super().__init__(message if path == "$" else f"{path}: {message}")
+        self.message = message
         self.path = path
 
 

@@ -75,6 +75,11 @@ def read_configuration(folder: str, file: str | None = None) -> dict[str, Any]:
     _check(path, "tool.warmstate.dev", found.get("dev", {}), KEYS["dev"])
     for name, function in found.get("functions", {}).items():
         _check(path, f"tool.warmstate.functions.{name}", function, FUNCTION_KEYS)
+    names, default = list(found.get("functions", {})), found.get("default")
+    if names and default is not None and default not in names:
+        raise ConfigurationError(
+            f"[tool.warmstate] in {path} has the default {default!r}, which is none of its functions: {', '.join(names)}."
+        )
     return found
 
 

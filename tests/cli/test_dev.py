@@ -196,6 +196,18 @@ def test_killed_emulator_is_told_from_one_that_does_not_answer(start, tmp_path):
     assert start()("invoke")["count"] == 1
 
 
+def test_a_second_emulator_leaves_the_word_of_the_first(start, tmp_path):
+    """What was begun with the first goes on there, and its word stays when the second ends; then another may have it."""
+    first, second = start(), start()
+    word = tmp_path / ".warmstate" / "endpoint.json"
+    assert json.loads(word.read_text())["pid"] == first.process.pid
+    assert "this one by --endpoint http" in second.log.read_text()
+    assert second.end() == 0
+    assert first("invoke")["count"] == 1
+    assert first.end() == 0
+    assert not word.exists()
+
+
 def test_endpoint_file_is_private(start, tmp_path):
     """The file that names the emulator, and its token, can be read by its owner alone."""
     start("--token", "secret")

@@ -167,6 +167,32 @@ def test_a_client_context_is_json(run):
     assert (code, "fix   --client-context takes a JSON object" in err) == (2, True), err
 
 
+def test_an_emulator_that_ends_in_the_middle_did_answer(run):
+    """It took the request: that is told from an address where nobody listens."""
+    import socket
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            connection, _ = listener.accept()
+            connection.recv(65_536)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        code, _, err = run("invoke", "--endpoint", f"127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert (code, "the connection to the emulator broke: it ended in the middle of a request" in err) == (3, True)
+
+
+def test_the_shells_are_named(run):
+    """And not what only the scripts ask for."""
+    code, _, err = run("completion", "tcsh")
+    assert (code, "there is no script for 'tcsh'; write bash, zsh or fish" in err) == (2, True)
+    assert "instances" not in err
+
+
 def test_another_server_is_no_emulator(run):
     """What answers but is none of ours is told as such; an address may be without its scheme."""
     import http.server

@@ -1,5 +1,7 @@
 """Where `warmstate dev` is told something: the command line, then variables, then pyproject.toml, then the default."""
 
+import shutil
+
 import pytest
 
 from warmstate.cli.arguments import build_parser
@@ -79,6 +81,17 @@ def test_another_file_can_be_named(folder):
         ({}, PROJECT.replace("256", '"lots"'), [], "memory of counter 'lots' is no whole number"),
         ({}, PROJECT.replace('{ CODEC = "h264" }', "7"), [], "env has to be a table"),
         ({}, PROJECT.replace('"app.Counter"', "7"), [], "handler has to be a text"),
+        (
+            {},
+            PROJECT.replace("port = 9100", 'default = "nope"'),
+            [],
+            "the default 'nope', which is none of its functions: counter",
+        ),
+        ({}, PROJECT.replace("timeout = 7", "timeout = 901"), [], "a timeout of 901 s for counter"),
+        ({}, "", ["--timeout", "901"], "a timeout of 901 s"),
+        ({}, "", ["--watch", "nowhere"], "there is no nowhere to watch"),
+        ({}, "", ["--runtime", "nosuch --really"], "there is no program nosuch"),
+        ({}, "", ["--runtime", "./nosuch"], "there is no program ./nosuch"),
         ({}, "", ["--config", "none.toml"], "cannot read the configuration .*none.toml: No such file"),
     ],
 )
@@ -88,6 +101,14 @@ def test_what_cannot_be_is_refused(folder, environment, file, arguments, message
         (folder / "pyproject.toml").write_text(file)
     with pytest.raises(Problem, match=message):
         told(environment, "app.Counter", *arguments) if "counter" not in file else told(environment, *arguments)
+
+
+def test_a_program_of_ones_own_is_found_as_in_a_shell(folder):
+    """By its name, or by its path in the function's folder."""
+    (folder / "mine").write_text("#!/bin/sh\n")
+    (folder / "mine").chmod(0o755)
+    assert told({}, "app.Counter", "--runtime", "./mine 1")[1].runtime == [f"{folder}/./mine", "1"]
+    assert told({}, "app.Counter", "--runtime", "sh -x")[1].runtime == [shutil.which("sh"), "-x"]
 
 
 def test_a_wrong_variable_is_told_with_the_nearest(folder, monkeypatch, capsys):

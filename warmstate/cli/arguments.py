@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+
 from warmstate.cli.dev_arguments import add_dev
 from warmstate.cli.parsing import EPILOG, Parser, Version, shared
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
 
 __all__ = ["build_parser"]
 
@@ -89,9 +87,15 @@ def build_parser() -> argparse.ArgumentParser:
     env = verb("env", "environment:env", 'print exports for AWS tools: eval "$(warmstate env)"')
     env.add_argument("--unset", action="store_true", help="print what takes them back")
     completion = verb("completion", "completion:completion", "print a completion script")
-    choices = ["bash", "zsh", "fish", "instances", "functions"]
-    completion.add_argument("shell", choices=choices, metavar="SHELL", help="bash, zsh or fish")
+    completion.add_argument("shell", type=_shell, metavar="SHELL", help="bash, zsh or fish")
     return parser
+
+
+def _shell(text: str) -> str:
+    """What `completion` takes; the last two are what its scripts ask for."""
+    if text not in {"bash", "zsh", "fish", "instances", "functions"}:
+        raise argparse.ArgumentTypeError(f"there is no script for '{text}'; write bash, zsh or fish")
+    return text
 
 
 def _add_journal(parser: argparse.ArgumentParser) -> None:

@@ -43,11 +43,17 @@ class Endpoint:
         self.found = found
 
 
-def write_endpoint(root: str, url: str, token: str | None) -> str:
-    """Leave word of a running emulator for commands started below `root`; only this user may read it."""
+def write_endpoint(root: str, url: str, token: str | None) -> str | None:
+    """
+    Leave word of a running emulator for commands started below `root`; only this user may read it.
+
+    Where another one runs there already its word stays, and there is none of this one, so no path to it.
+    """
     folder = os.path.join(root, FOLDER)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, "endpoint.json")
+    if _is_served(path, url):
+        return None
     ignore = os.path.join(folder, ".gitignore")
     if not os.path.exists(ignore):
         with open(ignore, "w", encoding="utf-8") as file:
@@ -58,6 +64,24 @@ def write_endpoint(root: str, url: str, token: str | None) -> str:
         json.dump({"url": url, "token": token, "pid": os.getpid(), "namespace": _namespace()}, file)
     os.replace(temporary, path)
     return path
+
+
+def _is_served(path: str, url: str) -> bool:
+    """Whether `path` has the word of another emulator than the one at `url`, and that one still listens."""
+    import socket
+    from urllib.parse import urlsplit
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+        _check_alive(found, path)
+        place = urlsplit(str(found["url"]))
+        if found["url"] == url:
+            return False
+        with socket.create_connection((place.hostname or "", place.port or 0), timeout=1):
+            return True
+    except (OSError, ValueError, KeyError, AttributeError, Problem):
+        return False
 
 
 def _check_alive(found: Mapping[str, Any], path: str) -> None:
@@ -172,6 +196,7 @@ class Client:
             Problem: Nobody answers.
         """
         import requests
+        from urllib3.exceptions import ProtocolError
 
         if self._session is None:
             self._session = requests.Session()
@@ -181,6 +206,8 @@ class Client:
         try:
             answer = self._session.request(method, self.endpoint.url + path, timeout=(5, None), **options)
         except requests.RequestException as error:
+            if error.args and isinstance(error.args[0], ProtocolError):  # it had taken the request
+                raise ConnectionError("it ended in the middle of a request") from None
             raise Problem(
                 "WS301",
                 f"no emulator answers at {self.endpoint.url}",

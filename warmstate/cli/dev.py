@@ -81,6 +81,10 @@ def dev(options: argparse.Namespace) -> int:
         path = write_endpoint(os.getcwd(), emulator.url, options.token)
         try:
             _greet(options, emulator, functions)
+            if path is None:
+                say(
+                    f"  another emulator of this folder is meant by its commands; this one by --endpoint {emulator.url}"
+                )
             if not options.wait:
                 _warm_up(options, emulator, functions, stop)
             watcher = None
@@ -101,7 +105,8 @@ def dev(options: argparse.Namespace) -> int:
                 waiting.join()
         finally:
             stop.set()
-            forget_endpoint(path)
+            if path is not None:
+                forget_endpoint(path)
             if not options.quiet and not options.json:
                 say("ending; once more Ctrl-C ends at once")
     return EXIT_OK

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+from shutil import which
 from typing import TYPE_CHECKING, Any, cast
 
 from warmstate.cli.problem import EXIT_USAGE, Problem
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["functions_from"]
 
+LONGEST_ON_LAMBDA = 900.0
 LONGEST = 86_400.0
 """Seconds that a function under a debugger may take: nobody thinks that fast."""
 
@@ -60,6 +62,10 @@ def _check_together(options: argparse.Namespace) -> None:
     for what, is_so in contradictions.items():
         if is_so:
             raise Problem("WS203", what, fix="leave one out, or add what is missing", exit=EXIT_USAGE)
+    for path in options.watch:
+        if not os.path.exists(path):
+            fix = "make it first, or leave it out"
+            raise Problem("WS203", f"there is no {path} to watch", where=os.getcwd(), fix=fix, exit=EXIT_USAGE)
     for word in options.parameter_overrides:
         if "=" not in word:
             fix = "write NAME=VALUE; handlers stand before --parameter-overrides"
@@ -152,6 +158,9 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
         setting.option: limit_of(setting, getattr(options, setting.option), {**about, "name": name})
         for setting in OF_FUNCTIONS
     }
+    if limits["timeout"] > LONGEST_ON_LAMBDA:
+        what, fix = f"a timeout of {limits['timeout']:g} s for {name}", f"{LONGEST_ON_LAMBDA:g} s is the most on Lambda"
+        raise Problem("WS207", what, fix=fix, exit=EXIT_USAGE)
     try:
         return Function(
             name=name,
@@ -175,7 +184,7 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
             tenant_isolation=options.tenant_isolation,
             stream_limit=options.stream_limit,
             url_mode="RESPONSE_STREAM" if limits["url"] == "stream" else "BUFFERED",
-            runtime=_runtime(options),
+            runtime=_runtime(options, folder),
             attached=options.attached,
             inspect=True,
         )
@@ -183,10 +192,17 @@ def _function(options: argparse.Namespace, about: dict[str, Any]) -> Function:
         raise Problem("WS207", str(error), fix="warmstate dev --help", exit=EXIT_USAGE) from None
 
 
-def _runtime(options: argparse.Namespace) -> list[str] | None:
-    """The command that speaks the Runtime API, where it is not the default one."""
+def _runtime(options: argparse.Namespace, folder: str) -> list[str] | None:
+    """The command that speaks the Runtime API, where it is not the default one; found as a shell in `folder` would."""
+    words = shlex.split(options.runtime or "")
+    if words and not options.debug:
+        program = which(os.path.join(folder, words[0]) if "/" in words[0] else words[0])
+        if program is None:
+            what, fix = f"there is no program {words[0]}", "install it, or write --runtime with its path"
+            raise Problem("WS207", what, where=folder, fix=fix, exit=EXIT_USAGE)
+        return [program, *words[1:]]
     if not options.debug:
-        return shlex.split(options.runtime) if options.runtime else None
+        return None
     if not _is_installed("debugpy"):
         fix = f"{sys.executable} -m pip install debugpy"
         raise Problem("WS218", "--debug needs debugpy, which is not installed", fix=fix, exit=EXIT_USAGE)

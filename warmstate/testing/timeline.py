@@ -45,8 +45,9 @@ class Timeline:
             return "nothing happened yet"
         rows = [(_clock(moment.at), moment.instance or "all", moment.what, moment.told) for moment in self.moments]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        below = "\n" + " " * (sum(widths) + 6)  # where what is told begins
         return "\n".join(
-            f"{at:>{widths[0]}}  {instance:<{widths[1]}}  {what:<{widths[2]}}  {told}".rstrip()
+            f"{at:>{widths[0]}}  {instance:<{widths[1]}}  {what:<{widths[2]}}  {told}".rstrip().replace("\n", below)
             for at, instance, what, told in rows
         )
 

@@ -282,7 +282,7 @@ class _Builder:
             try:
                 into[field] = inside.form(_without_qualifier(annotation, inside))
             except CodecError as error:
-                raise CodecError(str(error).partition(": ")[2], f"$.{field}{error.path[1:]}") from None
+                raise CodecError(error.message, f"$.{field}{error.path[1:]}") from None
             except Unresolved as error:
                 raise CodecError(str(error), f"$.{field}") from None
         return form

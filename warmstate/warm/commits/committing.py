@@ -106,7 +106,7 @@ class Committing:
             return cell.codec.encode(value)
         except CodecError as error:
             where = f"{type(self._ledger.handler).__qualname__}.{cell.slot.name}"
-            raise CodecError(f"{where} cannot be committed: {str(error).partition(': ')[2]}", error.path) from None
+            raise CodecError(f"{where} cannot be committed: {error.message}", error.path) from None
 
     def live_bytes(self) -> int:
         """Bytes of all that is committed now."""
@@ -177,9 +177,7 @@ class Committing:
             parts = self.item_codecs[name].encode(items)
         except CodecError as error:
             where = f"{type(self._ledger.handler).__qualname__}.{name}"
-            raise CodecError(
-                f"{where} holds an item that cannot be committed: {str(error).partition(': ')[2]}", error.path
-            ) from None
+            raise CodecError(f"{where} holds an item that cannot be committed: {error.message}", error.path) from None
         segment = Segment(len(items), ids, wall, 0, list(map(len, parts)))
         staged.entries.append(segment.entry(number))
         staged.parts += parts

@@ -375,8 +375,7 @@ class Ledger:
         except Unresolved as error:
             raise CodecError(f"{owner.__qualname__}.{name} cannot be written: {error}") from None
         except CodecError as error:
-            told = str(error).partition(": ")[2]
-            raise CodecError(f"{owner.__qualname__}.{name} cannot be written: {told}", error.path) from None
+            raise CodecError(f"{owner.__qualname__}.{name} cannot be written: {error.message}", error.path) from None
 
     def _make_buffer(self, tail: Tail[Any]) -> Buffer[Any]:
         buffer: Buffer[Any] | None = self._held.get(tail.name)
