@@ -32,7 +32,7 @@ def test_what_is_told_in_several_lines_stays_in_its_column(warm) -> None:
     platform = warm(lambda event, context: [event, context.start])
     platform.timeline.add("says", "i-1", "one\ntwo")
 
-    assert [" 0:00.000  i-1  says  one", "                      two"] == str(platform.timeline).split("\n")
+    assert ["0:00.000  i-1  says  one", "                     two"] == str(platform.timeline).split("\n")
 
 
 def test_what_the_runtime_says_is_in_it(warm) -> None:
