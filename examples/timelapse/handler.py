@@ -47,7 +47,6 @@ class Timelapse(StatefulHandler):
         for key in itertools.chain(keys, wish.doorbells):
             if self.video.wants(key) and all(bell.key != key for bell in self.photos):
                 self.photos.append(Doorbell(key, time.time()), id=wish.doorbells.get(key))
-        self.caught_up = True
         self.video.encode_settled(list(self.photos))
         if wish.finish:
             self.video.flush(list(self.photos), ended=True)
@@ -60,12 +59,15 @@ class Timelapse(StatefulHandler):
 
     def missed(self, context: Context) -> Iterator[str]:
         """Gives photos whose events never came, while there is room: after a start, what the instance before had not committed."""
+        spare = min(10, context.remaining / 2)
         for key in self.video.undecided():
+            self.video.encode_settled(list(self.photos))  # one after the other, so that time is never short for a flush
             if len(self.photos) >= FULL:
                 self.photos.flush()
-            if len(self.photos) >= FULL or context.remaining < 10:
+            if len(self.photos) >= FULL or context.remaining < spare:
                 return  # the next event or tick goes on from here
             yield key
+        self.caught_up = True
 
     @photos.flush
     def write(self, batch: Sequence[Doorbell]) -> int:

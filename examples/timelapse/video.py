@@ -108,7 +108,8 @@ class Video:
     def encode_settled(self, tail: Sequence[Doorbell]) -> None:
         """Encodes what can be, so that a flush finds it done."""
         line = sorted({bell.key for bell in tail if bell.key > self.manifest.last_key})[: self._room]
-        self._encode(line[: max(len(line) - self._options.settle, self._overdue(line, tail))])
+        with suppress(Missing):  # whether it is gone or not there yet, the list tells at the flush
+            self._encode(line[: max(len(line) - self._options.settle, self._overdue(line, tail))], tail)
 
     def flush(self, tail: Sequence[Doorbell], *, ended: bool = False) -> int:
         """
@@ -127,7 +128,9 @@ class Video:
             line = self._audited(_LAST if ended else max((bell.key for bell in tail), default=""))
             more = len(line) == self._room
             overdue = self._overdue(line, tail)
-            count = self._encode(line if ended else line[: max(len(line) - self._options.settle, overdue)])
+            count = self._encode(
+                line if ended else line[: max(len(line) - self._options.settle, overdue)], tail, gone="no longer there"
+            )
             goes_on = ended and more and count == len(line)
             if not (ended or self.hurry or overdue):
                 count = self._whole_chunks(count)
@@ -156,11 +159,14 @@ class Video:
         last = max((bell.key for bell in tail if bell.since <= limit), default="")
         return sum(key <= last for key in line)
 
-    def _encode(self, line: list[str]) -> int:
+    def _encode(self, line: list[str], tail: Sequence[Doorbell], gone: str = "") -> int:
         """
         Encodes `line` as what follows the committed frames; what was encoded in vain is encoded again.
 
         Gives how many of them are encoded: all, up to one that is refused for now, or in a hurry those that were before.
+
+        Raises:
+            Missing: a photo is not there, and `gone` does not say what to record of it.
         """
         done = sum(itertools.takewhile(bool, map(str.__eq__, line, self.encoded)))  # in the same order, from the front
         if self.hurry:
@@ -168,30 +174,27 @@ class Video:
         if done < min(len(line), len(self.encoded)):
             self._restart()
         for key in line[len(self.encoded) :]:
-            frame = self._frame(key, line[-1])
-            if frame is None:
-                return len(self.encoded)
-            self.encoded[key] = frame
+            try:
+                jpeg, _ = self.bucket.get(key, end=MAX_BYTES + 1)
+                self.encoded[key] = self._encoder.encode(self._decoder.decode(jpeg))
+            except BadPhoto as error:
+                self.encoded[key] = str(error)
+            except Missing:
+                if not gone:
+                    raise
+                self.encoded[key] = gone
+            except Refused as refused:
+                now, rung = self._clock(), dict(tail)
+                waited = now - self._refused.setdefault(key, rung.get(key, now))
+                if waited < _PATIENCE or not any(map(self._is_readable, {line[-1], max(rung, default=key)})):
+                    return len(self.encoded)
+                self.encoded[key] = f"refused for {waited:.0f} s, and others are not: {refused}"
         return len(line)
 
-    def _frame(self, key: str, other: str) -> mp4.Sample | str | None:
-        """Gives the photo's frame, or why it has none; None if it is refused for now. `other` shows whether all are."""
-        now = self._clock()
-        try:
-            jpeg, _ = self.bucket.get(key, end=MAX_BYTES + 1)
-            self._refused.pop(key, None)
-            return self._encoder.encode(self._decoder.decode(jpeg))
-        except BadPhoto as error:
-            return str(error)
-        except Missing:
-            return "no longer there"
-        except Refused as refused:
-            waited = now - self._refused.setdefault(key, now)
-            if waited >= _PATIENCE:
-                with suppress(Missing, Refused):
-                    self.bucket.get(other, end=1)
-                    return f"refused for {waited:.0f} s, and others are not: {refused}"
-            return None
+    def _is_readable(self, key: str) -> bool:
+        with suppress(Missing, Refused):
+            return bool(self.bucket.get(key, end=1))
+        return False
 
     def _whole_chunks(self, count: int) -> int:
         """Gives how many of so many encoded photos fill whole chunks, so that a busy video is cut at the same frames every time."""
@@ -221,6 +224,7 @@ class Video:
         self.manifest = new
         for key in done:
             del self.encoded[key]
+            self._refused.pop(key, None)
         if rest:
             self._restart()  # the GOP is closed: what comes next begins another
         self._late.clear()

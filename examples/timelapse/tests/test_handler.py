@@ -50,3 +50,31 @@ def test_an_instance_that_starts_late_holds_no_more_than_a_chunk(bucket, photos,
 
     assert answer["held"] <= 5 + 8
     assert answer["frames"] >= 130 - 5 - 8
+
+
+def test_catching_up_goes_on_with_the_next_event(bucket, photos, make_handler, tmp_path):
+    """What the time of an invocation does not suffice for is left to the next ones, and few photos are read twice."""
+    for number in range(130):
+        bucket.put(key(number), photos[number], match=None)
+    with Platform(make_handler(BUCKET=str(tmp_path), FLUSH_EVERY="5", MAX_AGE="3600"), timeout=60) as platform:
+        read: list[str] = []
+
+        def slow_get(self, key, start=0, end=None):
+            if key.startswith("frames/"):
+                platform.clock.advance(1)
+                read.append(key)
+            return DirectoryBucket.get(self, key, start, end)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "examples.timelapse.studio.directory.DirectoryBucket",
+                type("Slow", (DirectoryBucket,), {"get": slow_get}),
+            )
+            answers = [platform.invoke(s3_event(key(129), 1)) for _ in range(4)]
+
+    assert [None] * 4 == [answer.function_error for answer in answers]
+    frames = [json.loads(answer.payload)["frames"] for answer in answers]
+    assert 40 <= frames[0] <= 50
+    assert 80 <= frames[1] <= 100
+    assert frames[3] >= 130 - 5 - 8
+    assert len(read) < 1.2 * 130, [frames, len(read)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from examples.timelapse.studio.directory import DirectoryBucket
 
 from .editor import Editor, Guarded, key
@@ -44,6 +46,18 @@ class TestRefusedPhotos:
         (note,) = bucket.list("video/notes/", "", 10)
         reason = json.loads(bucket.get(note)[0])["bad"][key(6)]
         assert f"refused for 600 s, and others are not: {key(6)}: 403 AccessDenied" == reason
+
+    @pytest.mark.parametrize("every", [1, 2])
+    def test_many_refused_ones_do_not_take_ten_minutes_each(self, bucket, shoot, every):
+        """However many photos of a time span are refused, in a row or every other, each waits since its own event."""
+        shoot(*range(80))
+        editor = Editor(Guarded(bucket, *map(key, range(10, 60, every))))
+        editor.ring(*range(70))
+        editor.now += 600
+        editor.ring(*range(70, 80))
+
+        assert [*range(10), *(range(11, 60, 2) if every == 2 else ()), *range(60, 80)] == editor.finish()
+        assert 50 // every == editor.video.manifest.bad
 
     def test_when_all_are_refused_it_is_no_photos_fault(self, bucket, shoot):
         """However long nothing may be read, nothing is skipped."""

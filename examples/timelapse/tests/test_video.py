@@ -87,6 +87,17 @@ class TestGrowing:
         assert key(9) == editor.video.manifest.last_key
         assert list(range(12)) == editor.finish()
 
+    def test_an_event_that_comes_before_its_photo_keeps_it_in(self, bucket, shoot):
+        """What is not there when it could be encoded, and is when the flush lists it, is a photo as any other."""
+        shoot(*(number for number in range(12) if number != 3))
+        editor = Editor(bucket)
+        editor.ring(*range(6))
+        shoot(3)
+        editor.ring(*range(6, 12))
+
+        assert list(range(12)) == editor.finish()
+        assert 0 == editor.video.manifest.bad
+
     def test_late_photos_are_left_out_counted_and_named(self, bucket, shoot):
         """A photo that sorts before the last committed one stays out, and the manifest and a note say so; a duplicate is no such photo."""
         shoot(*(number for number in range(12) if number != 3))
