@@ -79,11 +79,11 @@ class Video:
             text, etag = b"", ABSENT
         if etag == self.etag:
             return
-        self.etag = etag
         if etag:
             self.manifest = manifests.from_text(text.decode(errors="replace"))
         else:
             self.manifest = Manifest(frames_per_second=self._options.frames_per_second, gop=self._options.gop)
+        self.etag = etag  # not before: a manifest that is damaged must never be replaced
         # A video keeps the clock it began with; all other settings may change on the way.
         self._options = attrs.evolve(self._options, frames_per_second=self.manifest.frames_per_second)
         self._decided = deque([self.manifest.last_key], maxlen=_REMEMBERED)

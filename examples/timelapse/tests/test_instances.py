@@ -103,6 +103,20 @@ class TestFencing:
         with pytest.raises(manifests.ManifestDamaged):
             Editor(bucket)
 
+    def test_damage_while_it_runs_is_refused_each_time(self, bucket, shoot):
+        """An instance with a good manifest in memory never writes over a damaged one, and goes on when that is restored."""
+        shoot(*range(14))
+        editor = Editor(bucket)
+        editor.ring(*range(7))
+        text = bucket.get(manifests.KEY)[0]
+        bucket.put(manifests.KEY, text[:-9], match=None)
+        for _ in range(2):
+            with pytest.raises(manifests.ManifestDamaged):
+                editor.ring(*range(7, 14))
+        bucket.put(manifests.KEY, text, match=None)
+
+        assert list(range(14)) == editor.finish()
+
     def test_gives_up_when_it_always_loses(self, bucket, shoot):
         """An instance that never wins says so instead of trying for ever; its photos wait for the next flush."""
         shoot(*range(7))
