@@ -1,7 +1,7 @@
 """
 The warm part: an H.264 encoder that stays open between invocations.
 
-A frame of sky differs little from the one before, so the encoder stores the difference: 10 kB instead of 80. It can do that only
+A frame of sky differs little from the one before, so the encoder stores the difference, a fraction of the bytes. It can do that only
 as long as it remembers the frame before, and that memory cannot be written down. Frames up to the next one that stands alone
 (an *IDR frame*) form a group, the *GOP*. Each GOP gets an encoder of its own: a pure function of its photos.
 """

@@ -74,7 +74,7 @@ class Timelapse(StatefulHandler):
         return min(len(batch), self.video.flush(list(self.photos)))
 
     def on_thaw(self, thaw: Thaw) -> None:
-        if thaw.frozen_for > 10:
+        if self.photos and thaw.frozen_for > 10:
             self.video.load()  # another instance may have gone on meanwhile
 
     def after_response(self, context: Context) -> None:
