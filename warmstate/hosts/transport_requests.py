@@ -9,6 +9,7 @@ The Runtime API over `requests`, for those who want a well-known client there (`
 from __future__ import annotations
 
 import _socket
+import builtins
 import resource
 import sys
 import time
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse, HTTPResponse
 
 __all__ = ["RequestsTransport"]
+
+_IMPORT = builtins.__import__
 
 
 class RequestsTransport(NativeTransport):
@@ -111,6 +114,8 @@ class RequestsTransport(NativeTransport):
 
     def _send(self, request: Request) -> Reply:
         self._mend()
+        imports = builtins.__import__
+        builtins.__import__ = _IMPORT  # a handler's own may fail, and requests imports while it works
         try:
             with self._session.request(
                 request.method,
@@ -137,6 +142,9 @@ class RequestsTransport(NativeTransport):
         except BaseException:
             self.close()
             raise
+        finally:
+            if imports is not _IMPORT:
+                builtins.__import__ = imports
 
     def _mend(self) -> None:
         """Drop the connection whose descriptor a handler closed, and bring back what urllib3 needs and a handler removed."""
