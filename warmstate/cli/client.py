@@ -196,7 +196,6 @@ class Client:
             Problem: Nobody answers.
         """
         import requests
-        from urllib3.exceptions import ProtocolError
 
         if self._session is None:
             self._session = requests.Session()
@@ -206,7 +205,7 @@ class Client:
         try:
             answer = self._session.request(method, self.endpoint.url + path, timeout=(5, None), **options)
         except requests.RequestException as error:
-            if error.args and isinstance(error.args[0], ProtocolError):  # it had taken the request
+            if error.args and type(error.args[0]).__name__ == "ProtocolError":  # urllib3's: the request had been taken
                 raise ConnectionError("it ended in the middle of a request") from None
             raise Problem(
                 "WS301",
