@@ -5,16 +5,18 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..bucket import ABSENT, Conflict, Copy, Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
 __all__ = ["DirectoryBucket"]
+
+_BLOCK = 1 << 20
 
 
 class DirectoryBucket:
@@ -30,23 +32,33 @@ class DirectoryBucket:
         return f"<DirectoryBucket {self._root}>"
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
-        data = self._read(key)
-        return data[start:end], _etag(data)
+        with self._open(key) as file:
+            etag = _etag(file)
+            file.seek(start)
+            return file.read(-1 if end is None else max(0, end - start)), etag
 
     def put(self, key: str, data: bytes, *, match: str | None) -> str:
-        return self._write(key, data, match)
+        return self.compose(key, [data], match=match)
 
-    def compose(self, key: str, pieces: Sequence[bytes | Copy], *, match: str) -> str:
-        data = bytearray()
-        for piece in pieces:
-            if isinstance(piece, Copy):
-                source = self._read(piece.key)
-                if _etag(source) != piece.etag:
-                    raise Conflict(piece.key)
-                data += source[piece.start : piece.end]
-            else:
-                data += piece
-        return self._write(key, bytes(data), match)
+    def compose(self, key: str, pieces: Sequence[bytes | Copy], *, match: str | None) -> str:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._root / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            with draft.open("w+b") as file:
+                for piece in pieces:
+                    file.writelines(self._blocks(piece) if isinstance(piece, Copy) else [piece])
+                etag = _etag(file)
+            with self._locked():
+                there = ABSENT
+                with suppress(Missing), self._open(key) as file:
+                    there = _etag(file)
+                if match is not None and there not in {match, etag}:
+                    raise Conflict(key)
+                draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return etag
 
     def list(self, prefix: str, after: str, limit: int) -> list[str]:
         folder = prefix.rpartition("/")[0]
@@ -68,23 +80,19 @@ class DirectoryBucket:
                 return True
         return False
 
-    def _read(self, key: str) -> bytes:
+    def _open(self, key: str) -> BinaryIO:
         try:
-            return self._path(key).read_bytes()
+            return self._path(key).open("rb")
         except OSError as error:  # not there, a directory, or a name too long to be there
             raise Missing(key) from error
 
-    def _write(self, key: str, data: bytes, match: str | None) -> str:
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._root / f".draft-{os.getpid()}-{os.urandom(4).hex()}"
-        with self._locked():
-            there = _etag(path.read_bytes()) if path.exists() else ABSENT
-            if match is not None and there not in {match, _etag(data)}:
-                raise Conflict(key)
-            draft.write_bytes(data)
-            draft.replace(path)
-        return _etag(data)
+    def _blocks(self, piece: Copy) -> Iterator[bytes]:
+        with self._open(piece.key) as file:
+            if _etag(file) != piece.etag:
+                raise Conflict(piece.key)
+            file.seek(piece.start)
+            while block := file.read(min(_BLOCK, piece.end - file.tell())):
+                yield block
 
     def _path(self, key: str) -> Path:
         if not key or any(part in {"", ".", ".."} for part in key.split("/")) or "\0" in key:
@@ -98,5 +106,9 @@ class DirectoryBucket:
             yield
 
 
-def _etag(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _etag(file: BinaryIO) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
