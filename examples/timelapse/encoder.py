@@ -41,12 +41,17 @@ class Encoder:
     def encode(self, frame: av.VideoFrame) -> mp4.Sample:
         """Encodes the next frame; it comes out at once."""
         if self.next_frame % self._options.gop == 0 and self.next_frame != self._first:
+            self.close()
             self._open()
         frame.pts, frame.time_base = self.next_frame, Fraction(1, self._options.frames_per_second)
         frame.pict_type = 0  # a JPEG calls itself an intra frame, and x264 would obey
         (packet,) = self._context.encode(frame)
         self.next_frame += 1
         return mp4.sample(bytes(packet), bytes(self._context.extradata or b""), idr=packet.is_keyframe)
+
+    def close(self) -> None:
+        """Gives back the memory of one GOP at once; what is only forgotten waits for Python's collector, and piles up."""
+        self._file.close()
 
     def _open(self) -> None:
         options, head, self._first = self._options, io.BytesIO(), self.next_frame

@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
@@ -58,7 +58,7 @@ class Video:
     def __init__(self, bucket: Bucket, options: Options, clock: Callable[[], float]) -> None:
         self.bucket, self._options, self._clock = bucket, options, clock
         self._owner = os.urandom(4).hex()
-        self._decoder = PhotoDecoder(options.width, options.height)
+        self._decoder, self._encoders = PhotoDecoder(options.width, options.height), ExitStack()
         self._room = options.flush_every + options.settle + _SPARE
         self._refused: dict[str, float] = {}  # since when
         self._late: set[str] = set()
@@ -278,7 +278,8 @@ class Video:
 
     def _restart(self) -> None:
         self.encoded = {}
-        self._encoder = Encoder(self._options, self.manifest.frames)
+        self._encoders.close()
+        self._encoder = self._encoders.enter_context(closing(Encoder(self._options, self.manifest.frames)))
 
 
 def _digested(name: str, data: bytes) -> str:
