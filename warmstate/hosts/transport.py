@@ -2,7 +2,7 @@
 The native client of the Runtime API: one kept connection, as few steps per invocation as Python allows.
 
 1. `next` has no timeout and is not retried, except once when a kept connection turns out closed before any byte came.
-2. The receive timeout is only a beat: it wakes the waiting thread at 8 Hz so that a freeze can be told from idling.
+2. The receive timeout is only a beat: it wakes the waiting thread now and then so that a freeze can be told from idling.
 3. Before a POST the connection is peeked at for its end, since a POST whose bytes were sent is never sent again.
 4. A peer that stops reading, or answering, is given up after seconds, or as soon as `is_over` says that time is up.
 5. Answers are read strictly, see `http11`; what is ambiguous is a `TransportError` and costs the connection.

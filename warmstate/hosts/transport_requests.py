@@ -26,6 +26,7 @@ from warmstate.errors import TransportError
 from warmstate.hosts.descriptors import Reserve, is_for_want_of_one, leads_to
 from warmstate.hosts.http11 import MOST_STALL, Reply, body_length, one_more_beat
 from warmstate.hosts.transport import NativeTransport
+from warmstate.lifecycle.thaw import BEAT
 from warmstate.wire.runtime_api import MAX_EVENT_BYTES, Request
 
 TYPE_CHECKING = False
@@ -55,7 +56,7 @@ class RequestsTransport(NativeTransport):
         "_waiting",
     )
 
-    def __init__(self, runtime_api: str, *, beat: float = 0.125, reserve: Reserve | None = None) -> None:
+    def __init__(self, runtime_api: str, *, beat: float = BEAT, reserve: Reserve | None = None) -> None:
         super().__init__(runtime_api, beat=beat, reserve=reserve)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self._url = f"http://{host}:{self._port}{self._prefix}"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BEAT", "FreezeDetector", "thaw_between"]
 
-BEAT = 0.125
-"""Seconds between beats: 8 Hz measures a freeze to within 0.07 s and costs 0.12 to 0.15 % of a core."""
+BEAT = 0.15
+"""Seconds between beats: a freeze is measured to within half of it, and looking costs about an eighth of a per cent of a core."""
 
 _LONGEST_FREEZE = 14 * 86_400.0
 _SHORTEST_GAP = 0.3  # a stalled host looks like this too; below it nothing is called a freeze
