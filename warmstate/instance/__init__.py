@@ -39,7 +39,7 @@ __all__ = ["Answer", "Instance"]
 
 _CLOSE_SECONDS = 2.0
 """How long closing resources may take where no platform limit is near: after a failed init, before a snapshot."""
-_NO_OVERLAP = 'a handler still runs, and concurrency = "serial" promises that nothing runs beside it'
+_NO_OVERLAP = 'the handler is still busy, and concurrency = "serial" promises that nothing runs beside it'
 
 
 class Instance:
