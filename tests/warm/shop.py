@@ -11,6 +11,11 @@ from warmstate.warm.slot import State, state
 from warmstate.warm.tails.tail import Tail, tail
 
 
+class Wordless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
 @dataclasses.dataclass
 class Seen:
     names: list[str]

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.warm.conftest import FailingFiles, Heard
-from tests.warm.shop import Seen, start
+from tests.warm.shop import Seen, Wordless, start
 from warmstate.errors import CommitError
 from warmstate.handler import StatefulHandler
 from warmstate.warm.slot import State, state
@@ -86,6 +86,30 @@ class TestAdoption:
         ledger.close()
         migrated, _, _ = start(tmp_path, Migrated)
         assert ({"a": 3}, 8) == (migrated.seen, migrated.other)
+
+    def test_a_migration_that_fails_drops_everything_and_says_why(self, tmp_path, heard):
+        """Whatever it raises, also what has no words, init goes on with the defaults."""
+
+        class Old(StatefulHandler):
+            lines: State[list[str]] = state(factory=lambda: ["a"], survives="reset")
+
+        old, ledger, _ = start(tmp_path, Old)
+        ledger.begin("handle")
+        old.lines.append("b")
+        ledger.commit()
+        ledger.close()
+
+        class New(StatefulHandler):
+            lines: State[int] = state(default=5, survives="reset", schema=2)
+
+            @lines.migrate(1)
+            def lines_from_1(self, old):
+                raise Wordless
+
+        new, _, adoption = start(tmp_path, New, notices=heard)
+
+        assert (5, False) == (new.lines, adoption.adopted)
+        assert "New.lines: lines_from_1 failed (Wordless: <unprintable Wordless>)" in heard.said[0]
 
     def test_request_ids_survive_resets_and_compaction(self, tmp_path):
         """The requests in the state are known to later processes."""

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.warm.shop import start
+from tests.warm.shop import Wordless, start
 from warmstate.errors import FlushError
 from warmstate.handler import StatefulHandler
 from warmstate.warm.tails.tail import Tail, tail
+
+
+class Mute(StatefulHandler):
+    lines: Tail[str] = tail(max_items=9)
+
+    @lines.flush
+    def write_lines(self, batch):
+        raise Wordless
 
 
 class TestFlushes:
@@ -55,6 +63,15 @@ class TestFlushes:
         assert isinstance(caught.value.__cause__, OSError)
         ledger.commit()
         assert ({"a": 1}, 1) == (shop.stock, len(shop.orders))
+
+    def test_an_error_without_words_of_its_own_is_a_flush_error_too(self, tmp_path):
+        """What the cause's `__str__` raises takes nobody's place."""
+        shop, ledger, _ = start(tmp_path, Mute)
+        ledger.begin("handle")
+        shop.lines.append("a")
+        with pytest.raises(FlushError, match="write_lines failed, its batch is kept: Wordless: <unprintable Wordless>"):
+            shop.lines.flush()
+        assert 1 == len(shop.lines)
 
     def test_a_partial_flush_leaves_the_rest(self, tmp_path):
         """The items behind the returned count stay, in order."""

@@ -15,6 +15,7 @@ from warmstate.errors import CodecError
 from warmstate.warm.codecs.codec import codec_from_shape
 from warmstate.warm.commits.committed import cut
 from warmstate.warm.commits.past import Past, Unreadable
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,12 +153,15 @@ def _value(past: Past, number: int, cell: Cell, ledger: Ledger) -> Callable[[], 
         raise Unreadable(
             f"{where} was written with schema {schema}, now it is {cell.slot.schema}: write a @{name}.migrate({schema}) method"
         )
-    old = codec_from_shape(shape).decode(buffers)
+    try:
+        old = codec_from_shape(shape).decode(buffers)
+    except CodecError as error:
+        raise Unreadable(f"{where} cannot be read ({error})") from None
     try:
         migrated = getattr(ledger.handler, method)(old)
         written = [bytes(buffer) for buffer in cell.codec.encode(migrated)]
     except Exception as error:
-        raise Unreadable(f"{where}: {method} failed ({type(error).__name__}: {error})") from error
+        raise Unreadable(f"{where}: {method} failed ({describe(error)})") from error
     return lambda: cell.adopt(migrated, written, None)
 
 

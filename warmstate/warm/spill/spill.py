@@ -22,6 +22,7 @@ from warmstate.lifecycle.notices import Notices
 from warmstate.warm.spill.files import SYSTEM_FILES, Files
 from warmstate.warm.spill.nameless import NamelessFiles
 from warmstate.warm.spill.spilled import FULL, Buffer, Spilled, SpillLost, SpillUnavailable, is_full
+from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -328,7 +329,7 @@ class Spill:
         self._faults += 1
         self._notices.once(
             f"spill-{verb}-{type(error).__name__}",
-            f"cannot {verb} spilled values in {self._directory}, so they stay in memory: {type(error).__name__}: {error}",
+            f"cannot {verb} spilled values in {self._directory}, so they stay in memory: {describe(error)}",
         )
         if self._faults >= FAULTS_IN_A_ROW:
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._faults - FAULTS_IN_A_ROW, 16))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import _thread
 
 from warmstate.errors import FlushError, LifecycleError
-from warmstate.warm.tails.flushed import flushed_count
+from warmstate.warm.tails.flushed import flushed_count, method_of
 from warmstate.wire.failure import describe
 
 TYPE_CHECKING = False
@@ -71,13 +71,13 @@ class Flushing:
         except (FlushError, LifecycleError):
             raise
         except Exception as error:
-            raise FlushError(f"{_method(buffer)} failed, its batch is kept: {type(error).__name__}: {error}") from error
+            raise FlushError(f"{method_of(buffer)} failed, its batch is kept: {describe(error)}") from error
 
     def _flush(self, buffer: Buffer[Any], *, everything: bool, last: bool = False) -> None:
         with self._lock:
             if buffer in self._running:
                 raise LifecycleError(
-                    f"{_method(buffer)} flushes its own tail: return how many items are written instead"
+                    f"{method_of(buffer)} flushes its own tail: return how many items are written instead"
                 )
             self._running.append(buffer)
             try:
@@ -136,16 +136,12 @@ class Flushing:
     def _failed(self, buffer: Buffer[Any], error: BaseException) -> None:
         pause = self._pause(buffer)
         self._ledger.notices.warning(
-            f"{_method(buffer)} failed ({describe(error)}): its {len(buffer)} items wait, "
+            f"{method_of(buffer)} failed ({describe(error)}): its {len(buffer)} items wait, "
             f"and the next try is in {pause:.0f} s at the earliest.",
             tail=buffer.tail.name,
             waiting=len(buffer),
             failures=buffer.failures,
         )
-
-
-def _method(buffer: Buffer[Any]) -> str:
-    return f"{type(buffer._handler).__qualname__}.{buffer.tail.flush_method}"  # noqa: SLF001 - the method's class, for the message
 
 
 def _call_directly(function: Callable[..., Any], *arguments: Any) -> Any:
