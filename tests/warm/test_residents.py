@@ -61,6 +61,50 @@ def test_a_tails_items_leave_and_are_flushed_in_order(tmp_path):
     spill.close()
 
 
+class Unknown:
+    """A class that no codec knows, and that is large."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data):
+        self.data = data
+
+
+class Locked:
+    def __reduce__(self):
+        raise OSError("locked")
+
+
+def large(_):
+    return 200_000
+
+
+class Unspillable(StatefulHandler):
+    model: State[Unknown | None] = state(default=None, sizeof=large)
+    pinned: State[Unknown | None] = state(default=None, sizeof=large, pin=True)
+    pickled: State[object] = state(default=None, sizeof=large, codec="pickle")
+
+
+def test_what_no_codec_knows_is_named_and_stays(tmp_path, heard):
+    """Over the budget each slot that cannot leave is said once, with why; one that is pinned is not meant to."""
+    handler = Unspillable()
+    spill = Spill(str(tmp_path), budget=10_000_000)
+    ledger = Ledger(
+        handler, Unspillable.__warmstate__, spill=lambda: spill, budget=lambda: MemoryBudget(50_000), notices=heard
+    )
+    ledger.open()
+    handler.model, handler.pinned, handler.pickled = Unknown(b"a"), Unknown(b"b"), Locked()
+    for _ in range(40):
+        ledger.settle()
+    model, pickled = sorted(set(heard.said))
+
+    assert model.startswith("Unspillable.model cannot be spilled and stays in memory: ")
+    assert "Unknown has no codec: use an attrs class" in model
+    assert "Unspillable.pickled cannot be spilled and stays in memory: locked" == pickled
+    assert b"a" == handler.model.data
+    spill.close()
+
+
 class Keeper(StatefulHandler):
     """Has one of everything that takes memory."""
 

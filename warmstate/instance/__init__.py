@@ -176,7 +176,7 @@ class Instance:
         try:
             self._warm.close_resources(_CLOSE_SECONDS)
         except BaseException as error:  # noqa: BLE001 - why init failed is the news, and is on its way
-            self._notices.error(f"closing resources after a failed init: {describe(error)}")
+            self._notices.error(f"Closing the resources after a failed init did not end well: {describe(error)}")
         finally:
             self.abandon()
 

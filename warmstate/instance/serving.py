@@ -331,7 +331,7 @@ class Serving:
                 self._warm.rollback()
             except BaseException as broken:  # noqa: BLE001 - the state in memory can no longer be trusted
                 answer.wants_reset = True
-                self.complain(f"the rollback failed, so a fresh process takes over: {describe(broken)}", answer)
+                self.complain(f"The rollback failed, so a fresh process takes over: {describe(broken)}", answer)
         if is_a(error, ResetRequested):
             answer.wants_reset = True
         self.invocations += 1

@@ -225,7 +225,10 @@ class WarmParts:
             if self._store is not None:
                 self._store.settle()
         except BaseException as error:  # noqa: BLE001 - the answer is out, and nothing that was promised is lost
-            self._notices.error(f"settling failed: {describe(error)}", request_id=context.aws_request_id)
+            self._notices.error(
+                f"Settling after the answer failed, and is tried again after the next one: {describe(error)}",
+                request_id=context.aws_request_id,
+            )
 
     def bind_tenant(self, tenant: str | None) -> None:
         """From now on all state belongs to this tenant."""

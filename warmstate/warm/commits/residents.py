@@ -17,6 +17,7 @@ from warmstate.warm.commits.committed import cut
 from warmstate.warm.sizes import CANNOT_CHANGE, size_of
 from warmstate.warm.slot import MISSING
 from warmstate.warm.spill.spilled import SpillLost
+from warmstate.wire.failure import safe_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,9 +202,16 @@ class Residents:
         if name not in self._codecs:
             try:
                 self._codecs[name] = self._ledger.codec_of(name, items=items)
-            except CodecError:
-                self._codecs[name] = None  # it stays in memory
+            except CodecError as error:
+                self._codecs[name] = None
+                self._note_unspillable(name, error)
         return self._codecs[name]
+
+    def _note_unspillable(self, name: str, error: Exception) -> None:
+        where = f"{type(self._ledger.handler).__qualname__}.{name}"
+        self._ledger.notices.once(
+            f"unspillable:{name}", f"{where} cannot be spilled and stays in memory: {safe_text(error)}"
+        )
 
     def _put_slot(self, name: str) -> bool:
         if type(self._aside[name]) not in CANNOT_CHANGE and sys.getrefcount(self._aside[name]) > _ALONE:
@@ -222,7 +230,7 @@ class Residents:
                     return False
                 buffers, decode = codec.encode(value), codec.decode
         except Exception as error:  # noqa: BLE001 - pickle raises anything; the value stays in memory
-            self._ledger.notices.once(f"unspillable:{name}", f"{name} cannot be spilled and stays in memory: {error}")
+            self._note_unspillable(name, error)
             return False
         spilled = self._spill.put(name, buffers, sealed=pickled)
         if spilled is None:
@@ -239,9 +247,7 @@ class Residents:
         try:
             parts = codec.encode(items)
         except CodecError as error:
-            self._ledger.notices.once(
-                f"unspillable:{buffer.tail.name}", f"{buffer.tail.name} cannot be spilled and stays in memory: {error}"
-            )
+            self._note_unspillable(buffer.tail.name, error)
             return
         spilled = self._spill.put(buffer.tail.name, parts)
         if spilled is None:

@@ -150,11 +150,11 @@ class Renewal:
             pass
         except TimeoutError as error:
             cut = resource.is_async or isinstance(error, Overran)
-            self._notices.warning(f"closing {name} was cut: {describe(error)}")
+            self._notices.warning(f"Closing {name} was cut: {describe(error)}")
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - one that fails to close must not keep the others open
-            self._notices.warning(f"closing {name} failed: {describe(error)}")
+            self._notices.warning(f"Closing {name} failed: {describe(error)}")
         else:
             self._notices.warning(
                 f"{name} yielded twice: what stands after the second yield never runs; write one yield"

@@ -309,7 +309,7 @@ class Spill:
             found = read(spilled)
         except SpillLost as error:
             self.counts["lost"] += 1
-            self._notices.once("spill-lost", f"a spilled value was damaged and is treated as missing: {error}")
+            self._notices.once("spill-lost", f"A spilled value was damaged and is treated as missing: {error}")
             raise
         except Exception as error:
             if spilled.fd is None:
@@ -329,7 +329,7 @@ class Spill:
         self._faults += 1
         self._notices.once(
             f"spill-{verb}-{type(error).__name__}",
-            f"cannot {verb} spilled values in {self._directory}, so they stay in memory: {describe(error)}",
+            f"Cannot {verb} spilled values in {self._directory}, so they stay in memory: {describe(error)}",
         )
         if self._faults >= FAULTS_IN_A_ROW:
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._faults - FAULTS_IN_A_ROW, 16))

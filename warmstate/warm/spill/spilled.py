@@ -15,7 +15,8 @@ else:
 __all__ = ["FULL", "Buffer", "SpillLost", "SpillUnavailable", "Spilled", "is_full"]
 
 FULL = (
-    "no room left in {directory} for spilled values: values stay in memory until there is; delete files or raise /tmp"
+    "No room is left in {directory} for spilled values, so they stay in memory: free space there, or give the function more "
+    "ephemeral storage"
 )
 
 

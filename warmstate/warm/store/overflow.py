@@ -96,7 +96,7 @@ class Overflow:
             kind = type(entry.value).__qualname__
             self._notices.once(
                 f"store-unwritable-{kind}",
-                f"values of {kind} cannot be spilled, so they stay in memory: store plain values, attrs classes or dataclasses "
+                f"Values of {kind} cannot be spilled, so they stay in memory: store plain values, attrs classes or dataclasses "
                 "of them, or arrays",
             )
         return encoded
@@ -158,7 +158,7 @@ class Overflow:
         self._tiers.counts["evicted"] += 1
         self._notices.once(
             "store-evicted",
-            "the store is full, in memory and in /tmp, and drops the least recently used values: raise store_budget, the "
+            "The store is full, in memory and in /tmp, and drops the least recently used values: raise store_budget, the "
             "function's memory or its ephemeral storage",
         )
 
