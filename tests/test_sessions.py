@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
-    "README.md": (r"\A", "## In numbers"),
+    "README.md": (r"\A", "## What survives what"),
     "docs/tutorial.md": (r"\A", "## The same as a test"),
     "docs/command-line.md": ("## A first session", "## Verbs"),
 }
