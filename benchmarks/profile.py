@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.counts import executed, life, prepared
 from benchmarks.events import records
-from benchmarks.install import Unavailable
+from benchmarks.install import Unavailable, warmstate_in
 from benchmarks.interpreters import find_interpreter
 from benchmarks.peers import ASYNCHRONOUS, EVERYTHING, FUNCTION, LAMBDA, LIMIT, REFERENCE
 from benchmarks.places import HANDLERS
 from benchmarks.platform.emulators import under_rie, under_warmstate
-from benchmarks.platform.stub import run
+from benchmarks.platform.stub import run, serve
 from warmstate.emulator import Emulator, Function
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 STEPS = Path(__file__).parent / "inside" / "steps.py"
+SIZES = STEPS.with_name("memory.py")
 SHORT, LONG = 1, 301
 LOADED = "os, _json, _socket, select, fcntl, _contextvars, _locale, _operator, itertools"
 """The modules of Python on the way to the first next."""
@@ -67,6 +68,7 @@ def main() -> int:
     for title, rows in (
         ("A warm invocation, instructions", warm_steps()),
         ("A cold start with one invocation and the end, instructions", cold_parts()),
+        ("Resident memory, kB", memory_parts()),
         *((f"{peer.name}, system calls", system_calls(peer)) for peer in (FUNCTION, ASYNCHRONOUS, REFERENCE, LIMIT)),
         (f"{EVERYTHING.name}, system calls", system_calls(EVERYTHING)),
         *(
@@ -133,6 +135,34 @@ def cold_parts() -> Iterator[tuple[str, int]]:
             found = re.findall(rf"^ *([\d,]+) .*:{symbol}(?: |$)", told.stdout, re.MULTILINE)
             if found:
                 yield name, max(int(number.replace(",", "")) for number in found)
+
+
+def memory_parts() -> Iterator[tuple[str, int]]:
+    """What is resident as an interpreter loads the runtime and at a runtime's first next; the sizes of what was loaded."""
+    python = warmstate_in("warmstate")
+    folder = next((python.parents[1] / "lib").glob("python*/site-packages"))
+    bundled = f"import {LOADED}; from warmstate.hosts import bundle; bundle.serve()"
+    steps = {
+        "a bare interpreter": "pass",
+        "with modules of Python": f"import {LOADED}",
+        "with warmstate's": f"import gc; gc.disable(); {bundled}; import warmstate.hosts.runtime; bundle.close()",
+    }
+    for name, step in steps.items():
+        told = subprocess.run(
+            [python, "-S", "-c", f"{step}\nprint(open('/proc/self/status').read())"],
+            cwd=folder,
+            env=LAMBDA,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        yield name, int(re.findall(r"VmRSS:\s+(\d+)", told.stdout)[0])
+    for peer in (FUNCTION, EVERYTHING, REFERENCE):
+        yield f"all of {peer.name}", serve(peer, records(1000), invocations=1, spin=0).rss_first_next_kb
+    sizes = subprocess.run([python, "-S", SIZES, folder], env=LAMBDA, check=True, capture_output=True, text=True).stdout
+    for line in sizes.splitlines():
+        number, _, name = line.partition(" ")
+        yield f"  {name}", int(number)
 
 
 def system_calls(peer: Peer) -> Iterator[tuple[str, float]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.events import records
 from benchmarks.peers import LAMBDA
-from benchmarks.profile import STEPS, account, children, descendants
+from benchmarks.profile import SIZES, STEPS, account, children, descendants
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +30,16 @@ def test_each_step_runs(tmp_path) -> None:
 
     assert "the answer to JSON" in listed
     assert [""] * len(listed) == [run(step, "3") for step in listed]
+
+
+def test_what_was_loaded_has_sizes() -> None:
+    """The runtime's functions and classes are found in an interpreter that has loaded it, and none is without a size."""
+    program = [sys.executable, "-S", SIZES, ROOT]
+    told = subprocess.run(program, env=LAMBDA, check=True, capture_output=True, text=True).stdout
+    sizes = {name: int(number) for number, _, name in (line.partition(" ") for line in told.splitlines())}
+
+    assert {"its lines", "its texts", "functions"} < set(sizes)
+    assert min(sizes.values()) > 0
 
 
 def test_the_processes_of_an_emulator_are_found() -> None:

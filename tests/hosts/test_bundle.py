@@ -44,12 +44,15 @@ for name, module in modules.items():
     facts[name] = [
         module.__file__, module.__cached__, module.__package__, list(getattr(module, "__path__", ())), spec.origin,
         spec.has_location, spec.parent, module.__loader__.get_filename(name), module.__loader__.is_package(name),
-        inspect.getsource(module), inspect.getdoc(module),
+        inspect.getsource(module),
         sorted(vars(module).keys() - {"__annotations__"}),
     ]
+documented = [name for name, module in modules.items() if module.__doc__]
+documented += [f"{each.__module__}.{each.__qualname__}" for each in functions if each.__doc__]
 reloaded = importlib.reload(warmstate.wire.streaming).__file__
 print(json.dumps({
     "from bundle": from_bundle, "trace": trace, "facts": facts, "lines": lines,
+    "documented": documented,
     "annotated": sorted(f"{each.__module__}.{each.__qualname__}" for each in functions if each.__annotations__), "reloaded": reloaded, "flag": getattr(warmstate.wire.streaming, "FLAG", None),
     "finders": [type(finder).__name__ for finder in sys.meta_path if not isinstance(finder, type)],
 }))
@@ -72,7 +75,7 @@ def look(package, *options):
 
 
 def test_nothing_tells_the_difference(package):
-    """Modules out of the bundle have the same paths, sources, documentation and traces; it serves the start alone."""
+    """Modules out of the bundle have the same paths, sources and traces; it serves the start alone."""
     plain = look(package)
     write_bundle(package)
     bundled = look(package)
@@ -94,6 +97,16 @@ def test_what_only_type_checkers_read_is_left_out(package):
     assert [] == [name for name in bundled["annotated"] if name.rpartition(".")[0] in bundled["from bundle"]]
     assert "TypeAlias" in (package / "warm/resources/pool.py").read_text()
     assert b"TypeAlias" not in bundle.read_bytes()
+
+
+def test_what_only_people_read_is_left_out(package):
+    """Modules and functions out of the bundle have no documentation in memory; those from files have theirs."""
+    write_bundle(package)
+    bundled = look(package)
+    documented = {place for name in bundled["documented"] for place in (name, name.rpartition(".")[0])}
+
+    assert {"warmstate.hosts.bundle", "warmstate.hosts.managed"} <= documented
+    assert not documented & set(bundled["from bundle"]) - {"warmstate.hosts"}  # the first two are in it
 
 
 def test_another_folder(package, tmp_path):

@@ -4,8 +4,9 @@ The runtime's modules out of one file: a cold start then finds, opens and checks
 1. `python -m warmstate.hosts.bundling` writes it beside the .pyc; without it nothing changes.
 2. As a .pyc, it is for one version of Python, and each module in it for a source of one size and, unless it was written as
    unchecked, of one time. A module whose source is another one comes from its own files; so do all if the file is damaged.
-3. Its modules have the loader, the paths and the source lines of modules from files: tracebacks, `inspect` and coverage
-   see no difference. What only type checkers look at is left out: the annotations of functions, and what is imported for them.
+3. Its modules have the loader, the paths and the source lines of modules from files: tracebacks, `inspect.getsource` and
+   coverage see no difference. What does not run is left out: the documentation, the annotations of functions, and what is
+   imported for type checkers.
 4. It serves the start and is forgotten before the first event.
 """
 

@@ -48,7 +48,7 @@ def write_bundle(package: Path, *, unchecked: bool = False) -> Path:
         is_package = source.stem == "__init__"
         name = ".".join((package.name, *relative.parent.parts, *(() if is_package else (source.stem,))))
         found = source.stat()
-        tree = _without_types(ast.parse(source.read_bytes()))
+        tree = _without_types(_without_words(ast.parse(source.read_bytes())))
         code = compile(tree, source, "exec", dont_inherit=True, optimize=0)
         codes.append(marshal.dumps(code))
         end = begin + len(codes[-1])
@@ -78,6 +78,17 @@ def _without_types(tree: ast.Module) -> ast.Module:
         for node in tree.body
         for kept in (node.orelse if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" else [node])
     ]
+    return tree
+
+
+def _without_words(tree: ast.Module) -> ast.Module:
+    """Take out the documentation, which is read in the sources; what is left keeps its lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            while node.body and isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant):
+                words = node.body.pop(0)
+                if not node.body:
+                    node.body.append(ast.copy_location(ast.Pass(), words))
     return tree
 
 

@@ -48,7 +48,11 @@ if TYPE_CHECKING:
 __all__ = ["Serving"]
 
 _RESERVE_BYTES = 256 * 1024
-"""Released when memory runs out, so that the failure can still be reported."""
+"""
+Released when memory runs out, so that the failure can still be reported.
+
+As `bytes` it is asked for but never touched: it takes address space, which is what runs out where an allocation fails, and no memory.
+"""
 _REPORTING_DEPTH = 400
 """Frames that reporting a failure may need, where the handler left a lower recursion limit behind."""
 _PLAIN = frozenset((dict, list, str, bytes, int, float, bool, type(None), tuple))
@@ -119,7 +123,7 @@ class Serving:
         self._turn = _thread.allocate_lock() if in_turn else None
         self._numbers = count(1)
         self._deliveries = Deliveries()
-        self._reserve: bytearray | None = bytearray(_RESERVE_BYTES)
+        self._reserve: bytes | None = bytes(_RESERVE_BYTES)
         self._handle = self.handle = handle
         self.thawing = Thawing(None, warm, clock, notices)
         self.after_response: Callable[[Context], object] | None = None
@@ -359,4 +363,4 @@ class Serving:
                 self.complain(f"after_response failed, its changes were rolled back: {describe(error)}", answer)
         self._warm.settle(context)
         if self._reserve is None:
-            self._reserve = bytearray(_RESERVE_BYTES)
+            self._reserve = bytes(_RESERVE_BYTES)

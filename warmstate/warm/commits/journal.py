@@ -36,7 +36,6 @@ _GROWTH = 16 * BLOCK
 """Bytes reserved at once, so that most commits are a single call, and the first ones fit on a disk that others have filled since."""
 _MOST_PARTS = 512
 """Parts given to one vectored write; the kernel takes 1,024."""
-_ZEROS = bytes(_GROWTH)
 
 _ADVICE = {
     2: "the directory was cleared or moved: leave WARMSTATE_TMP/warmstate alone when you clean /tmp",
@@ -279,8 +278,8 @@ class Journal:
 
     def _zero(self, start: int, stop: int) -> None:
         while start < stop:
-            part = min(stop - start, len(_ZEROS))
-            self._write(self._fd, [_ZEROS[:part]], start)
+            part = min(stop - start, _GROWTH)
+            self._write(self._fd, [bytes(part)], start)
             start += part
 
     def _try_wipe(self) -> None:
