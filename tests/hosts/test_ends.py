@@ -37,6 +37,19 @@ class TestEnd:
 
         assert 0 == runtime.ended()
 
+    def test_an_end_without_a_thread_to_be_had(self, api, start):
+        """Where none can be started any more, nobody watches the last steps; they run all the same."""
+        source = TELL.replace(
+            "thaw = context.thaw", "thaw = context.thaw; import threading; threading.stack_size(1 << 47)"
+        )
+        runtime = start(source, "app.Handler")
+        api.ask("1")
+        api.wait_until_idle()
+        runtime.signal(signal.SIGTERM)
+
+        assert 0 == runtime.ended()
+        assert "before_shutdown spindown False" in runtime.output
+
     def test_sigterm_before_the_first_event(self, api, start):
         """An environment that never served anything ends in order too."""
         runtime = start(TELL, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET="9")

@@ -149,7 +149,10 @@ class _Runner:
             self._running = (step, began)
             step_over = _thread.allocate_lock()
             step_over.acquire()
-            _thread.start_new_thread(self._watch, (turn, step_over, share))
+            try:
+                _thread.start_new_thread(self._watch, (turn, step_over, share))
+            except RuntimeError:
+                pass  # no thread to be had, as at the limit of processes: the step runs unwatched, rather than not at all
             outcome: Outcome = "done"
             detail = ""
             try:
