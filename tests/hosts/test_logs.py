@@ -243,6 +243,21 @@ class TestLogging:
         assert [{"structured": 1}, "app", 7, "{1}"] == [line[name] for name in ("message", "logger", "order", "odd")]
         assert {"kind": "cold", "generation": 1, "seq": 1, "frozen_ms": 0} == line["warmstate"]
 
+    def test_what_json_has_no_word_for_is_text_and_nothing_is_left_out(self, pipe, logger):
+        """Each line is valid JSON, with the rest of a value in its form."""
+
+        def no_constant(word):
+            raise AssertionError(word)
+
+        install(Log(pipe.write, json=True), None)
+        loop = {}
+        loop["loop"] = loop
+        logging.getLogger("app").warning({"loss": float("nan"), "at": [1, {2}]}, extra={"by": {(1, 2): 3}, "of": loop})
+        line = json.loads(pipe.bytes, parse_constant=no_constant)
+
+        assert {"loss": "nan", "at": [1, "{2}"]} == line["message"]
+        assert [{"(1, 2)": 3}, "{'loop': {...}}"] == [line["by"], line["of"]]
+
     def test_no_extra_takes_the_name_of_a_field(self, pipe, logger, serving):
         """Time, level, request and the rest of a line are ours to say."""
         install(Log(pipe.write, json=True), None)

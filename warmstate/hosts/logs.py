@@ -327,21 +327,30 @@ def _copy(fd: int) -> int | None:
 
 
 def _encode_anything(line: dict[str, Any]) -> str:
-    """JSON in spite of a value that has no JSON form: that value becomes text."""
-    import json
-
-    def as_text(value: object) -> str:
+    """JSON in spite of values that have no JSON form: text stands for each of them."""
+    formed: dict[str, Any] = {}
+    for name, value in line.items():
         try:
-            return str(value)
-        except Exception:  # noqa: BLE001 - somebody's __str__
-            return f"<unprintable {type(value).__name__}>"
+            formed[name] = _formed(value)
+        except Exception:  # noqa: BLE001 - a cycle, or somebody's class: it is text as a whole
+            formed[name] = _as_text(value)
+    return encode_text(formed, escape=False)
 
+
+def _formed(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = cast("list[tuple[Any, Any]]", value.items())
+        return {name if isinstance(name, str) else _as_text(name): _formed(item) for name, item in items}
+    if isinstance(value, (list, tuple)):
+        return [_formed(item) for item in cast("list[Any]", value)]
+    return value if _has_form(value) else _as_text(value)
+
+
+def _as_text(value: object) -> str:
     try:
-        return json.JSONEncoder(ensure_ascii=False, default=as_text, skipkeys=True).encode(line)
-    except Exception:  # noqa: BLE001 - a cycle, or somebody's __repr__: what has no form is text as a whole
-        return encode_text(
-            {name: value if _has_form(value) else as_text(value) for name, value in line.items()}, escape=False
-        )
+        return str(value)
+    except Exception:  # noqa: BLE001 - somebody's __str__
+        return f"<unprintable {type(value).__name__}>"
 
 
 def _has_form(value: object) -> bool:
