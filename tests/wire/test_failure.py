@@ -126,6 +126,22 @@ def test_deep_recursion():
     assert any("frames left out" in frame for frame in stack)
 
 
+def test_an_exhausted_iterator_in_a_generator_shows_its_place():
+    """Python turns the StopIteration into an error that has no frame of the generator."""
+
+    def handler():
+        yield next(iter(()))
+
+    generator = handler()
+    try:
+        generator.send(None)
+    except RuntimeError as error:
+        error.__traceback__ = None  # what is left where nobody but the runtime called it
+        stack = body_of(failure_from(error))["stackTrace"]
+
+    assert ["    yield next(iter(()))"] == [frame.splitlines()[1] for frame in stack]
+
+
 def test_a_chain_of_causes():
     """The X-Ray cause has the exceptions that led here, at most ten, also where the chain is a loop."""
     first, second = ValueError("first"), ValueError("second")

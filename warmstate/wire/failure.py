@@ -74,7 +74,7 @@ def failure_from(error: BaseException, *, request_id: str = "") -> Failure:
         if is_a(error, MemoryError):
             _let_go(trace)
         message = message_of(error)
-        frames = frames_of(trace)
+        frames = frames_of(trace) or frames_of(_where_it_ended(error))
         stack = [_format(frame) for frame in frames]
         unread = _cause_of(error) if is_a(error, HandlerSyntaxError) else error
         if not stack and isinstance(unread, SyntaxError):
@@ -187,6 +187,15 @@ def frames_of(trace: TracebackType | None) -> list[tuple[str, int, str]]:
         half = _MOST_FRAMES // 2
         frames = [*frames[:half], ("...", 0, f"{len(frames) - 2 * half} frames left out"), *frames[-half:]]
     return frames
+
+
+def _where_it_ended(error: BaseException) -> TracebackType | None:
+    """Where a generator or coroutine raised the StopIteration that Python turned into `error`, which has no frame of it."""
+    cause: BaseException | None = _cause_of(error)
+    if cause is None or not (is_a(cause, StopIteration) or is_a(cause, StopAsyncIteration)):
+        return None
+    trace: TracebackType | None = _traceback_of(cause)
+    return trace
 
 
 def _let_go(trace: TracebackType | None) -> None:
