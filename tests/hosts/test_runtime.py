@@ -175,6 +175,29 @@ def test_the_poll_of_the_extension_is_asked_again(api, start):
     assert 1 == api.ask("2").json
 
 
+@pytest.mark.parametrize("slots", [None, "2"])
+def test_an_event_that_broke_off_is_told(api, start, slots):
+    """Its caller hears nothing, so the log must."""
+    runtime = start(
+        "def handler(event, context): return event", **({"AWS_LAMBDA_MAX_CONCURRENCY": slots} if slots else {})
+    )
+    api.events.put(lambda connection: connection.sendall(event("lost")[:-1]))
+
+    assert 2 == api.ask("2", 2).json
+    assert 1 == runtime.output.count("If an event was on its way, it is lost")
+
+
+def test_each_error_that_is_answered_is_in_the_log(api, start):
+    """Also of an event that no handler sees, and of one that broke the runtime's own steps."""
+    runtime = start("import builtins\ndef handler(event, context): builtins.isinstance = None\n")
+    refused = api.ask("1", Content_Encoding="gzip").json
+    broken = [api.ask(str(number)).json for number in (2, 3)]
+    api.wait_until_idle()
+
+    assert ["Runtime.InvalidEvent", "TypeError", "TypeError"] == [error["errorType"] for error in (refused, *broken)]
+    assert [1, 2] == [runtime.output.count(f"[ERROR] {kind}: ") for kind in ("Runtime.InvalidEvent", "TypeError")]
+
+
 def test_a_platform_that_is_gone(api, start):
     """Nobody listens any more: it is tried for a moment, then one line says why the process ends."""
     runtime = start("def handler(event, context): return 1")

@@ -142,6 +142,22 @@ def test_answers_in_small_pieces(api, transport, seed):
     assert 300 == len(transport.get(NEXT).body)
 
 
+def test_an_event_that_comes_haltingly(api, transport):
+    """It is waited for, also where the deadline of the one before it has passed and a post would be given up."""
+    transport.is_over = lambda _: True
+    data = http(200, b"whole")
+
+    def haltingly(connection):
+        connection.sendall(data[:30])
+        time.sleep(0.2)  # ten beats
+        connection.sendall(data[30:])
+        return True
+
+    api.events.put(haltingly)
+
+    assert b"whole" == transport.get(NEXT).body
+
+
 def test_next_waits_and_beats(api, transport):
     """No timeout ends the wait, and the beat is called meanwhile."""
     beats = []

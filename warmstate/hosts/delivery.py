@@ -96,7 +96,9 @@ class Delivery:
             if reply.too_large:
                 raise EventRefused("The event is larger than the platform's limit and was not read.", invocation)
         except EventRefused as error:
-            self._submit(error_request(error.invocation, failure_from(error, request_id=error.invocation.request_id)))
+            failure = failure_from(error, request_id=error.invocation.request_id)
+            self._log.failure(failure)
+            self._submit(error_request(error.invocation, failure))
             self.accepted()
             return None
         except UnanswerableEvent as error:
@@ -146,9 +148,13 @@ class Delivery:
     def give_up(self, error: BaseException) -> None:
         """Something broke the runtime's own steps: the event that is still open is answered with it."""
         invocation = self._open
-        if invocation is not None:
-            self._submit(error_request(invocation, failure_from(error, request_id=invocation.request_id)))
+        if invocation is None:
+            self.accepted()
+            return
+        failure = failure_from(error, request_id=invocation.request_id)
+        self._submit(error_request(invocation, failure))
         self.accepted()
+        self._log.failure(failure)
 
     def _is_over(self, stalled: float) -> bool:
         """Whether the platform, which neither reads nor answers, has been waited for long enough."""

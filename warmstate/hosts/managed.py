@@ -242,6 +242,8 @@ class ManagedHost:
                     if lost or failures >= _TRIES:
                         self._log_error(f"The Runtime API is lost ({problem}); this process ends.")
                         self._leave(1)
+                    if failures == 1:
+                        self._log_error(f"The Runtime API failed ({problem}). If an event was on its way, it is lost.")
                     sleep(_BACK_OFF * 2.0 ** (failures - 1))
                     continue
                 failures = 0

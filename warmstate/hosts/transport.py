@@ -327,7 +327,8 @@ class NativeTransport:
                     if on_beat is not None:
                         on_beat()
                 else:
-                    stalled = one_more_beat(stalled, self._seconds, self.is_over)
+                    # An event that began to come is waited for: whatever is over, it was not that one's deadline.
+                    stalled = one_more_beat(stalled, self._seconds, never if patient else self.is_over)
                 continue
             if not piece:
                 if data:

@@ -113,9 +113,12 @@ class Waiting:
                     self._leave(1)
             detector.interrupted(clock.wall(), clock.monotonic())
             failures += 1
+            problem = problem.rstrip(".")
             if failures >= _TRIES:
-                self._notices.error(f"{problem} Tried {failures} times; this process ends.")
+                self._notices.error(f"{problem}. Tried {failures} times; this process ends.")
                 self._leave(1)
+            if failures == 1:
+                self._notices.error(f"{problem}. If an event was on its way, it is lost; the next one is asked for.")
             sleep(_BACK_OFF * 2.0 ** (failures - 1))
 
     def _beat(self) -> None:
