@@ -228,7 +228,8 @@ class Runtime:
             pass_fds=inherit,
         )
         self.pid = self.process.pid
-        self._pieces = []
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self._pieces, self._turn = [], threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -245,11 +246,25 @@ class Runtime:
         self.process.stdout.close()
 
     def _read(self):
-        while piece := self.process.stdout.read1(65536):
-            self._pieces.append(piece)
+        pipe = self.process.stdout.fileno()
+        while select.select([pipe], [], []) and self._drain(pipe):
+            pass
+
+    def _drain(self, pipe):
+        """Takes what is in the pipe now; False at its end."""
+        with self._turn:
+            try:
+                while piece := os.read(pipe, 65536):
+                    self._pieces.append(piece)
+            except BlockingIOError:
+                return True
+            return False
 
     @property
     def output(self):
+        """All that the process has written, up to this moment."""
+        if not self.process.stdout.closed:
+            self._drain(self.process.stdout.fileno())
         return b"".join(self._pieces).decode("utf-8", "replace")
 
     def signal(self, number):
