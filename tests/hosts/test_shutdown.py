@@ -218,6 +218,9 @@ class Handler(StatefulHandler):
         builtins.__import__ = broken
         print("handling", flush=True)
         time.sleep(60)
+
+    def before_timeout(self, context):
+        print("before_timeout", flush=True)
 """
 
 
@@ -231,6 +234,15 @@ def test_last_steps_that_break_beside_a_handler(api, start):
     assert 1 == runtime.ended()
     (told,) = (line for line in runtime.output.splitlines() if "the last steps broke off" in line)
     assert "app.py:6: RuntimeError: no module today; what was not flushed" in told
+
+
+def test_a_deadline_beside_a_handler_that_broke_imports(api, start):
+    """The stacks cannot be written, as the log says with its reason, and the hook runs all the same."""
+    runtime = start(BREAKS, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET="3")
+    api.send("1", seconds=1.0)
+    wait_for(lambda: "before_timeout" in runtime.output)
+
+    assert "The stacks cannot be written: RuntimeError: no module today" in runtime.output
 
 
 @pytest.fixture

@@ -331,7 +331,10 @@ class _Process:
             self._notices.warning(f"Init took {limit * _LATE:.0f} of {limit:.0f} s; what every thread does follows.")
         else:
             self._notices.warning("The deadline is near; what every thread does now follows.")
-        write_stacks(self._log.plain_fd)
+        try:
+            write_stacks(self._log.plain_fd)
+        except Exception as error:  # noqa: BLE001 - a handler may have broken imports, and its hook runs all the same
+            self._notices.error(f"The stacks cannot be written: {describe(error)}")
         if not limit:
             self._instance.before_timeout()
 
