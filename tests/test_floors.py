@@ -25,7 +25,6 @@ HIDDEN_BY = {
         "warmstate/emulator/**/*.py",
         "warmstate/cli/**/*.py",
         "warmstate/testing/**/*.py",
-        "warmstate/wire/invoke_api.py",
     ],
     "boto3": ["warmstate/aws.py"],
     "diskcache": ["warmstate/warm/spill/rows.py"],

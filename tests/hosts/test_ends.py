@@ -13,6 +13,15 @@ from tests.hosts.tasks import SLEEP, TELL
 pytestmark = pytest.mark.process
 
 
+def asleep(api, start, *, sleep, budget):
+    """A runtime whose second event is being handled, for so many seconds."""
+    runtime = start(SLEEP, "app.Handler", WARMSTATE_SHUTDOWN_BUDGET=budget)
+    api.ask("1")
+    api.send("2", {"sleep": sleep})
+    wait_for(lambda: "sleeps" in runtime.output)
+    return runtime
+
+
 class TestEnd:
     @pytest.mark.parametrize("transport", ["native", "requests"])
     def test_sigterm_while_idle(self, api, start, transport):
@@ -87,14 +96,7 @@ class TestEnd:
 
     def test_sigterm_while_a_handler_runs_that_ends_in_time(self, api, start):
         """The answer leaves, then the steps run: nothing was interrupted."""
-        runtime = start(
-            SLEEP,
-            "app.Handler",
-            WARMSTATE_SHUTDOWN_BUDGET="9",
-        )
-        api.ask("1")
-        api.send("2", {"sleep": 0.5})
-        wait_for(lambda: "sleeps" in runtime.output)
+        runtime = asleep(api, start, sleep=0.5, budget="9")
         runtime.signal(signal.SIGTERM)
 
         assert ("2", "response") == ((answer := api.answer()).request_id, answer.kind)
@@ -103,14 +105,7 @@ class TestEnd:
 
     def test_sigterm_while_a_serial_handler_hangs(self, api, start):
         """No code of the user overlaps it: the hook is skipped by name, and the process ends within its budget."""
-        runtime = start(
-            SLEEP,
-            "app.Handler",
-            WARMSTATE_SHUTDOWN_BUDGET="3",
-        )
-        api.ask("1")
-        api.send("2", {"sleep": 60})
-        wait_for(lambda: "sleeps" in runtime.output)
+        runtime = asleep(api, start, sleep=60, budget="3")
         begun = time.monotonic()
         runtime.signal(signal.SIGTERM)
         runtime.ended()
@@ -133,15 +128,14 @@ class TestEnd:
 
     def test_a_timeout_then_a_reset(self, api, start):
         """SIGTERM past the deadline leaves the reason for the next process, and all stacks in the log before."""
-        source = SLEEP
-        runtime = start(source, "app.Handler")
+        runtime = start(SLEEP, "app.Handler")
         api.ask("1")
         api.send("2", {"sleep": 60}, seconds=1.0)
         wait_for(lambda: "sleeps" in runtime.output)
         time.sleep(1.1)
         runtime.signal(signal.SIGTERM)
         runtime.ended()
-        start(source, "app.Handler")
+        start(SLEEP, "app.Handler")
 
         assert ["reset", 2, "timeout"] == api.ask("3").json["begun"]
         assert "deadline is near" in runtime.output

@@ -46,7 +46,7 @@ def invoke(options: argparse.Namespace) -> int:
     if options.repeat > 1:
         from warmstate.cli.repeat import repeat
 
-        return repeat(options, payload)
+        return repeat(options, lambda client: send(client, options, payload))
     answer = send(client, options, payload)
     if answer.status_code in {202, 204}:
         done = {"v": 1, "ok": True, "status": answer.status_code, "request_id": answer.headers.get("x-amzn-requestid")}

@@ -15,14 +15,15 @@ from warmstate.cli.problem import EXIT_FUNCTION_ERROR, EXIT_OK, EXIT_THROTTLED, 
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+
+    import requests
 
 __all__ = ["repeat"]
 
 
-def repeat(options: argparse.Namespace, payload: bytes) -> int:
+def repeat(options: argparse.Namespace, send: Callable[[Client], requests.Response]) -> int:
     """Send the event `options.repeat` times, `options.parallel` at once; prints percentiles."""
-    from warmstate.cli.invoke import send
-
     local = threading.local()
     times: dict[str, list[float]] = {}
     counts = {"done": 0, "failed": 0, "throttled": 0}
@@ -34,7 +35,7 @@ def repeat(options: argparse.Namespace, payload: bytes) -> int:
             local.client = Client(copy.copy(options))
         begun = time.perf_counter()
         try:
-            answer = send(local.client, options, payload)
+            answer = send(local.client)
             kind = answer.headers.get("x-warmstate-start") or "accepted"
             failed = "x-amz-function-error" in answer.headers
         except Problem as problem:

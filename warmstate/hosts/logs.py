@@ -115,7 +115,7 @@ class Log:
         with self._lock:
             self._write(data)
 
-    def event(self, level: int, message: str, fields: Mapping[str, object], logger: str = "warmstate") -> None:
+    def event(self, level: int, message: str, fields: Mapping[str, object]) -> None:
         """
         Write an event of the runtime itself.
 
@@ -130,7 +130,7 @@ class Log:
                 self.json_text({
                     "level": LEVEL_NAMES[level],
                     "message": message,
-                    "logger": logger,
+                    "logger": "warmstate",
                     "requestId": request_id,
                     "tenantId": tenant,
                     "warmstate": {**facts, **details} or None,
@@ -140,7 +140,7 @@ class Log:
             return
         if details:
             message += " (" + ", ".join(f"{name}={value}" for name, value in details.items()) + ")"
-        self.write(f"[{LEVEL_NAMES[level]}]\t{self.timestamp()}\t{request_id}\t{logger}: {message}", level)
+        self.write(f"[{LEVEL_NAMES[level]}]\t{self.timestamp()}\t{request_id}\twarmstate: {message}", level)
 
     def failure(self, failure: Failure, context: Context | None = None) -> None:
         """Write the report of a failed invocation, or of a failed init where there is no `context`."""

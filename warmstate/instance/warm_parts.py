@@ -208,7 +208,7 @@ class WarmParts:
         """
         ledger = self._ledger
         left = context.remaining if context.deadline_trusted else None
-        ledger.flush_due(deadline_left=left, thaw=context.thaw, shutdown=False)  # type: ignore[union-attr]  # as above
+        ledger.flush_due(deadline_left=left)  # type: ignore[union-attr]  # as above
         if context.deferred is None:
             return result
         from warmstate.warm.tails.batches import hold_back
@@ -279,7 +279,7 @@ class WarmParts:
         return steps
 
     def _flush_all(self, budget: float) -> None:
-        self._ledger.flush_due(deadline_left=budget, thaw=None, shutdown=True)  # type: ignore[union-attr]  # as above
+        self._ledger.flush_due(deadline_left=budget, shutdown=True)  # type: ignore[union-attr]  # as above
 
     def close(self) -> None:
         """Close what is ours: the store, its spill and the journal."""

@@ -93,9 +93,7 @@ class FreezeDetector:
         return f"<FreezeDetector frozen={self._frozen:.3f}, faults={self.faults}>"
 
 
-def thaw_between(
-    ended: tuple[float, float], begun: tuple[float, float], *, thaw_after: float, uncertainty: float = 0.0
-) -> Thaw | None:
+def thaw_between(ended: tuple[float, float], begun: tuple[float, float], *, thaw_after: float) -> Thaw | None:
     """
     The freeze between two invocations where no beats could run, from (wall, monotonic) samples of both moments.
 
@@ -108,4 +106,4 @@ def thaw_between(
     gap = max(by_wall, by_mono)
     if gap < max(thaw_after, _SHORTEST_GAP) or gap > _LONGEST_FREEZE:
         return None
-    return Thaw(gap, gap, uncertainty, by_wall - by_mono)
+    return Thaw(gap, gap, 0.0, by_wall - by_mono)

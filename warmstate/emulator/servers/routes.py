@@ -40,7 +40,6 @@ class Route:
     body: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
-_IDLE = 'The instance, for example "i-1", or "all" for every idle one.'
 ROUTES: Final = (
     Route("GET", "/functions", "functions", "The functions and how to call them.", "[Function]"),
     Route(

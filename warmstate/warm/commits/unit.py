@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from warmstate.lifecycle.events import Thaw
     from warmstate.warm.budget import MemoryBudget
     from warmstate.warm.codecs.codec import Codec
     from warmstate.warm.commits.adoption import Adoption
@@ -246,7 +245,7 @@ class Ledger:
             raise LifecycleError(f"{unit} cannot begin a unit of work while that of {self.unit} is open")
         self.unit = unit
 
-    def commit(self, request_id: str = "", *, before: Callable[[], None] | None = None) -> None:
+    def commit(self, request_id: str = "") -> None:
         """
         Commits what the unit touched and closes it; where nothing changed, nothing is written.
 
@@ -254,7 +253,6 @@ class Ledger:
 
         Args:
             request_id: The request that the commit belongs to, so that its redelivery is recognised after a reset.
-            before: Called last before anything is written; what it raises stops the commit.
 
         Raises:
             CodecError: A slot holds a value that cannot be written; the message names the slot and the path in it.
@@ -264,14 +262,9 @@ class Ledger:
             if self._savepoints:
                 raise LifecycleError("a commit within a flush: a flush commits with the unit of work around it")
             committing = self._committing
-            if committing is None:
-                if before is not None:
-                    before()
-            else:
+            if committing is not None:
                 held, deleted, buffers = self._held, self._deleted, self._buffers
                 staged = committing.stage(held, deleted, buffers)
-                if before is not None:
-                    before()
                 try:
                     committing.write(staged, request_id, buffers)
                 except CommitError as error:
@@ -305,9 +298,7 @@ class Ledger:
                     f"{type(self.handler).__qualname__} are back at their defaults. Leave WARMSTATE_TMP/warmstate alone."
                 )
 
-    def flush_due(
-        self, *, deadline_left: float | None = None, thaw: Thaw | None = None, shutdown: bool = False
-    ) -> None:
+    def flush_due(self, *, deadline_left: float | None = None, shutdown: bool = False) -> None:
         """
         Flushes each tail that is due: by count, bytes or age, near the deadline, and whatever waits at shutdown.
 
@@ -316,7 +307,6 @@ class Ledger:
 
         Args:
             deadline_left: Seconds until the invocation's deadline, or of the shutdown's budget; None if nothing limits it.
-            thaw: The freeze the instance just came back from; ages count the frozen time.
             shutdown: Flush everything that waits, also what failed a moment ago.
         """
         if any(map(len, self._buffers)):
