@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from tests.instance.driving import PATIENCE, serve
 from warmstate import State, StatefulHandler, http_response, state
 from warmstate.errors import AnswerEncodeError, DeadlinePassed
+from warmstate.testing.told import Told
+from warmstate.wire.runtime_api import Invocation
 
 
 class Streaming(StatefulHandler):
@@ -76,6 +79,37 @@ def test_an_async_stream_that_hangs_ends_before_the_deadline(begun, many) -> Non
     assert b"one " == chunks[0]
     assert isinstance(chunks[1], DeadlinePassed)
     assert ["closed"] == instance.handler.log
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+class Sulking(StatefulHandler):
+    def handle(self, event, context):
+        try:
+            yield "one"
+            yield "two"
+        finally:
+            raise Wordless
+
+
+def test_a_stream_whose_end_fails_without_words_is_over(begun) -> None:
+    """Its client is gone, and closing it raises what cannot even be told: the log has its name, and nothing of it runs on."""
+    told = Told(lambda *_: None)
+    instance = begun(Sulking, notices=told)
+    answer = instance.invoke(Invocation("r-1", b"{}", deadline_ms=int((time.time() + PATIENCE) * 1000)))
+    next(answer.outcome.chunks)
+    answer.outcome.chunks.close()
+    instance.finish(answer)
+
+    assert [] == instance.in_flight
+    assert [
+        ("error", "Closing the generator of a streamed answer failed: Wordless: <unprintable Wordless>")
+    ] == told.said
 
 
 def test_what_is_no_text_cannot_be_streamed(begun) -> None:

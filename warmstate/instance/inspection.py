@@ -22,8 +22,6 @@ def write(path: str, facts: Mapping[str, object]) -> None:
 
     beside = f"{path}.{os.getpid()}"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, json.dumps(facts, default=str).encode())
-    finally:
-        os.close(descriptor)
+    with open(descriptor, "wb") as file:  # unlike os.write, it raises where the disk takes a part alone
+        file.write(json.dumps(facts, default=str).encode())
     os.replace(beside, path)

@@ -12,6 +12,7 @@ An answer that is sent while it is made: the items of a generator, and the commi
 from __future__ import annotations
 
 from warmstate.errors import AnswerEncodeError, DeadlinePassed
+from warmstate.wire.failure import describe
 from warmstate.wire.runtime_api import StreamedSuccess
 from warmstate.wire.streaming import HTTP_CONTENT_TYPE, HttpResponse
 
@@ -111,7 +112,9 @@ class Stream:
         try:
             close()
         except BaseException as error:  # noqa: BLE001 - the stream has failed already; this is the second voice
-            self._serving.complain(f"closing the generator of a streamed answer failed: {error!r}", self._answer)
+            self._serving.complain(
+                f"Closing the generator of a streamed answer failed: {describe(error)}", self._answer
+            )
 
 
 def _chunk_of(item: object) -> bytes:

@@ -1,0 +1,29 @@
+"""What an instance writes about itself is whole, or as it was."""
+
+from __future__ import annotations
+
+import json
+import resource
+
+import pytest
+
+from warmstate.instance.inspection import write
+
+
+@pytest.fixture
+def small_files():
+    """No file grows beyond a kilobyte, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_does_not_fit_leaves_what_was_there(tmp_path, small_files) -> None:
+    """The disk takes a part of the new facts: a reader finds the old ones."""
+    path = tmp_path / "facts.json"
+    write(str(path), {"slots": 1})
+    small_files()
+    with pytest.raises(OSError, match="large"):
+        write(str(path), {"slots": "x" * 4000})
+
+    assert {"slots": 1} == json.loads(path.read_text())
