@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -9,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sybil import Document, Example, Sybil
@@ -18,6 +20,9 @@ from scripts import write_docs
 from scripts.described import PUBLIC_MODULES, describe_module
 from scripts.markers import replace_between
 from warmstate import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -133,6 +138,21 @@ def headings(document: Path) -> list[str]:
     return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found]
 
 
+def said_in(tree: ast.Module) -> Iterator[str]:
+    """The messages that a module writes to the log, as far as they stand in the call; `...` for what is filled in."""
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        notices = ast.unparse(call.func.value).endswith("notices")
+        verb = call.func.attr
+        if (notices and verb in {"info", "warning", "error", "once"}) or verb in {"_log_error", "complain"}:
+            message = call.args[verb == "once"]
+            parts = message.values if isinstance(message, ast.JoinedStr) else [message]
+            text = "".join(part.value if isinstance(part, ast.Constant) else "..." for part in parts)
+            if text != "...":
+                yield text
+
+
 class TestWhatTheCodeKnows:
     """The documents say it as it is; `make check` runs these too."""
 
@@ -191,6 +211,16 @@ class TestWhatTheCodeKnows:
 
         assert len(shown) > 15
         assert [] == [text for text in shown if text.strip() not in plain]
+
+    def test_every_log_line_of_the_runtime_is_shown(self) -> None:
+        """What the runtime may say of itself has its row in the reference."""
+        shown = re.findall(r"^\| (?:info|warning|error) \| `(.+?)` \|", REFERENCE, re.MULTILINE)
+        floors = ("hosts", "instance", "lifecycle", "warm")
+        sources = [path for floor in floors for path in ROOT.glob(f"warmstate/{floor}/**/*.py")]
+        messages = [message for path in sources for message in said_in(ast.parse(path.read_text()))]
+
+        assert len(messages) > 40
+        assert [] == [message for message in messages if not any(text.strip() in message for text in shown)]
 
     @pytest.mark.parametrize("module", PUBLIC_MODULES)
     def test_every_public_name_says_what_it_is(self, module) -> None:
