@@ -248,6 +248,28 @@ def zombies(pid):
     return all("Z" == Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children)
 
 
+TERMINATES = """
+import multiprocessing, time
+forks = multiprocessing.get_context("fork")
+
+def handler(event, context):
+    child = forks.Process(target=time.sleep, args=(60,))
+    child.start()
+    time.sleep(event)
+    child.terminate()
+    child.join()
+    return child.exitcode
+"""
+
+
+@pytest.mark.parametrize("slots", [None, "2"])
+def test_a_child_may_be_terminated(api, start, slots):
+    """SIGTERM for a process that a handler forked is for that one alone, also right after the fork."""
+    start(TERMINATES, **({"AWS_LAMBDA_MAX_CONCURRENCY": slots} if slots else {}))
+
+    assert [-signal.SIGTERM] * 6 == [api.ask(str(number), number % 2 * 0.1).json for number in range(6)]
+
+
 def test_two_events_at_once_are_served_one_after_another(api, start):
     """A second event in the queue waits for the answer to the first."""
     start("def handler(event, context): return event")

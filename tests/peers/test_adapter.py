@@ -70,6 +70,18 @@ class App(StatefulHandler):
         time.sleep(0.5)
         return "slept"
 
+    def do_fork(self, event, context):
+        begun, begins = os.pipe()
+        forked = os.fork()
+        if not forked:
+            os.write(begins, b".")
+            time.sleep(event["seconds"])
+            sys.exit(3)
+        os.read(begun, 1)
+        if event["signal"]:
+            os.kill(forked, event["signal"])
+        return os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])
+
     def do_raise(self, event, context):
         raise eval(event["code"])
 
@@ -263,6 +275,16 @@ def test_sigterm_in_a_handler_waits_for_it(api, start, notes) -> None:
 
     assert ("r1", "response", b'"slept"') == (answer.request_id, answer.kind, answer.body)
     assert ["begun", "shutdown spindown", "flushed a"] == notes()
+
+
+@pytest.mark.parametrize(("seconds", "number", "status"), [(60, signal.SIGTERM, -signal.SIGTERM), (0, 0, 3)])
+def test_a_child_that_the_handler_forked_ends_alone(api, start, notes, seconds, number, status) -> None:
+    """It neither answers nor runs the last steps, which are the instance's."""
+    start()
+    ask(api, "r0", "append", line="a")
+
+    assert status == ask(api, "r1", "fork", seconds=seconds, signal=number).json
+    assert [3, []] == [ask(api, "r2", "count").json["kept"], notes()]
 
 
 def test_a_failing_init_is_the_platforms_init_error(api, start) -> None:

@@ -106,6 +106,7 @@ class _StockHost:
         self._busy = False
         self._terminated = False
         self._over = False
+        self._pid = os.getpid()
         if environment.initialization_type == "snap-start":
             self._register_with_snapstart()
         try:
@@ -128,6 +129,8 @@ class _StockHost:
         self._claim.write("invoke", invocation.request_id, invocation.deadline_ms)
         self._busy = True
         answer = self._instance.invoke(invocation, thaw=thaw)
+        if os.getpid() != self._pid:
+            os._exit(answer.exit_code)  # a child that the handler forked came back here: two processes would answer
         try:
             return _value_of(answer)
         finally:
@@ -159,6 +162,10 @@ class _StockHost:
         hooks.register_after_restore(after_restore)
 
     def _on_sigterm(self, *_: object) -> None:
+        if os.getpid() != self._pid:  # a child that the handler forked
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         self._claim.say("term")
         if self._busy:
             self._terminated = True  # the last steps never run inside a handler: they need its locks
@@ -167,7 +174,7 @@ class _StockHost:
         os._exit(0)
 
     def _shut_down(self, reason: ShutdownReason) -> None:
-        if self._over:
+        if self._over or os.getpid() != self._pid:
             return
         self._over = True
         self._instance.shutdown(Shutdown(reason, self._environment.shutdown_budget, clock=self._clock))

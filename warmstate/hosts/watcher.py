@@ -107,6 +107,7 @@ class Watcher:
         "_budget",
         "_deadline",
         "_dump_before",
+        "_forking",
         "_identity",
         "_last_steps",
         "_lost",
@@ -141,6 +142,7 @@ class Watcher:
         self._read = self._write = -1
         self._identity = 0
         self._lost = False
+        self._forking: dict[int, set[int]] = {}  # the signal mask of each thread that forks just now
         self.waiting = False
         self.terminated = 0.0
 
@@ -151,8 +153,28 @@ class Watcher:
         """Install the signal handler and start the thread, unless the main thread watches itself; on the main thread only."""
         self._open_pipe()
         self.install()
+        os.register_at_fork(
+            before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._let_child_go
+        )
         if thread:
             _thread.start_new_thread(self._watch, ())
+
+    # A child that a handler forks has a copy of the SIGTERM handler and of the wake-up descriptor, and what is written there
+    # arrives here: SIGTERM for the child would end this process. So it gets none of either, before it can get a signal.
+
+    def _before_fork(self) -> None:
+        self._forking[_thread.get_ident()] = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
+
+    def _after_fork(self) -> None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._forking.pop(_thread.get_ident()))
+
+    def _let_child_go(self) -> None:
+        if _get_handler(_signal.SIGTERM) == self._arrived:
+            _set_handler(_signal.SIGTERM, _signal.SIG_DFL)
+        other = _signal.set_wakeup_fd(-1)
+        if other not in (-1, self._write):
+            _signal.set_wakeup_fd(other, warn_on_full_buffer=False)
+        self._after_fork()
 
     def install(self) -> None:
         """Put the SIGTERM handler and the wake-up descriptor in place, again where user code replaced or closed them."""
