@@ -29,6 +29,7 @@ WRONG = {
     "n: int = state(default=0)": r"annotated int: write n: State\[int\] = state\(default=0\)",
     "n: State[list] = state(default=[])": r"factory=list",
     "n: State[dict] = state(default={'a': 1})": r"factory=lambda: \{'a': 1\}",
+    "n: State[tuple] = state(default=([],))": r"a tuple as default= would be shared.*factory=lambda: \(\[\],\)",
     "n: State[int] = state()": r"needs a value to begin with",
     "n: State[int] = state(default=0, factory=int)": r"default= and factory=",
     "n: State[int] = state(factory=5)": r"must be callable",
@@ -173,6 +174,35 @@ def test_a_mixin_may_declare():
         pass
 
     assert 4 == Shop().count
+
+
+@dataclasses.dataclass(eq=False)
+class Basket:
+    items: tuple = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sealed:
+    items: object = ()
+
+
+@pytest.mark.parametrize("default", [Basket(), Sealed([])], ids=["hashed by identity", "frozen around a list"])
+def test_a_committed_default_cannot_change_however_it_is_wrapped(default):
+    """What a failed invocation changed in it could not be rolled back: there is no commit to go back to."""
+    with pytest.raises(DeclarationError, match="as default= would be shared by all handlers"):
+
+        class Shop(StatefulHandler):
+            basket: State[object] = state(default=default, survives="reset")
+
+
+@pytest.mark.parametrize("default", [None, (), Sealed(), Sealed(("a",)), sys.float_info])
+def test_a_default_that_cannot_change_is_taken(default):
+    """Frozen classes and tuples of what cannot change are defaults, committed or not."""
+
+    class Shop(StatefulHandler):
+        basket: State[object] = state(default=default, survives="reset")
+
+    assert Shop().basket is default
 
 
 def test_a_handler_is_a_plain_object_without_a_runtime():

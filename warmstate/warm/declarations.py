@@ -15,7 +15,7 @@ import sys
 from warmstate.errors import DeclarationError
 from warmstate.warm.amounts import parse_bytes, parse_share
 from warmstate.warm.annotations import is_annotated, local_names, written_annotation
-from warmstate.warm.slot import MISSING, Missing, State
+from warmstate.warm.slot import MISSING, Missing, State, can_change
 from warmstate.warm.tails.tail import Tail
 
 TYPE_CHECKING = False
@@ -211,7 +211,7 @@ def _checked_slot(owner: type, name: str, slot: State[Any]) -> State[Any]:
         raise DeclarationError(
             f"{where}: sizeof= must be a function that takes a value and returns its bytes: write sizeof=len"
         )
-    if slot.default is not MISSING and type(slot.default).__hash__ is None:
+    if slot.default is not MISSING and can_change(slot):
         raise DeclarationError(
             f"{where}: a {type(slot.default).__name__} as default= would be shared by all handlers, because it can change in place: "
             f"write state(factory={_factory_for(slot.default)})"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Survives: TypeAlias = Literal["freeze", "reset", "shutdown"]
     AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
-__all__ = ["LEDGER_KEY", "MISSING", "State", "Survives", "ledger_of", "state"]
+__all__ = ["LEDGER_KEY", "MISSING", "State", "Survives", "can_change", "ledger_of", "state"]
 
 T = TypeVar("T")
 
@@ -154,6 +154,24 @@ class State(Generic[T]):
             return method
 
         return register
+
+
+def can_change(slot: State[Any]) -> bool:
+    """
+    Whether a slot's default can change in place, be it deep inside.
+
+    Objects that hash by identity may, except in committed slots: nothing could roll them back.
+    """
+    default: Any = slot.default
+    try:
+        hash(default)
+    except TypeError:
+        return True
+    if not slot.commits or default.__class__.__hash__ is not object.__hash__:
+        return False
+    from warmstate.warm.commits.committed import is_fixed
+
+    return not is_fixed(default)
 
 
 @overload
