@@ -30,6 +30,8 @@ pytestmark = pytest.mark.process
         (["-C", "/does/not/exist", "ps"], 2),
         (["timeline", "--svg", "/does/not/exist/x.svg"], 2),
         (["freeze", "i-1", "--minutes", "-3"], 2),
+        (["freeze", "i-1", "--minutes", "nan"], 2),
+        (["freeze", "i-1", "--seconds", "inf"], 2),
         (["ps", "-C", "/does/not/exist"], 2),
         (["nothing"], 2),
         (["invoke", "--nothing"], 2),

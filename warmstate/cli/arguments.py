@@ -60,8 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         every = "every instance, busy ones too" if name == "kill" else "every idle instance"
         added.add_argument("--all", action="store_true", help=every)
         if name == "freeze":
-            added.add_argument("--seconds", type=float, default=0.0, help="move the instance's clock ahead")
-            added.add_argument("--minutes", type=float, default=0.0, help="the same in minutes")
+            added.add_argument("--seconds", type=_ahead, default=0.0, help="move the instance's clock ahead")
+            added.add_argument("--minutes", type=_ahead, default=0.0, help="the same in minutes")
     scale = verb("scale", "instances:scale", "have N initialized instances now")
     scale.add_argument("count", type=int, metavar="N")
     scale.add_argument("function", nargs="?", help="of this function (default: the only one)")
@@ -96,6 +96,17 @@ def _shell(text: str) -> str:
     if text not in {"bash", "zsh", "fish", "instances", "functions"}:
         raise argparse.ArgumentTypeError(f"there is no script for '{text}'; write bash, zsh or fish")
     return text
+
+
+def _ahead(text: str) -> float:
+    """How far a clock can be moved; NaN and infinity are numbers to Python, and none to JSON."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is no time to move ahead; write a number from 0")
+    return amount
 
 
 def _add_journal(parser: argparse.ArgumentParser) -> None:
