@@ -19,6 +19,8 @@ _ORIENTATION = re.compile(
     rb"Exif\0\0(?:II.*?\x12\x01\x03\0\x01\0\0\0([\x01-\x08])\0|MM.*?\x01\x12\0\x03\0\0\0\x01\0([\x01-\x08]))", re.DOTALL
 )
 """EXIF's entry 0x0112, one short number, in either byte order."""
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+"""What ends a run of coded pixels: no stuffed zero, restart or filling. But for the end of the picture, a length follows."""
 
 
 class BadPhoto(ValueError):
@@ -45,7 +47,7 @@ class PhotoDecoder:
             raise BadPhoto(f"larger than {MAX_BYTES >> 20} MiB")
         if not jpeg.startswith(b"\xff\xd8\xff"):
             raise BadPhoto("not a JPEG" if jpeg else "empty")  # an empty packet would end the decoder for good
-        if b"\xff\xd9" not in jpeg[jpeg.rfind(b"\xff\xda") :]:
+        if not is_whole(jpeg):
             raise BadPhoto("ends too early")
         try:
             (frame,) = self._decoder.decode(av.Packet(jpeg))
@@ -88,3 +90,13 @@ def orientation(jpeg: bytes) -> int:
     """Reads the EXIF orientation, 1 to 8; 1 where there is none or it makes no sense. (PyAV tells turns, not mirrors.)"""
     found = _ORIENTATION.search(jpeg, 0, 8192)
     return (found[1] or found[2])[0] if found else 1
+
+
+def is_whole(jpeg: bytes) -> bool:
+    """Whether the picture has its end: the first one, as phones put a film or a second picture behind it."""
+    at = 2
+    while found := _MARKER.search(jpeg, at):
+        if found[0] == b"\xff\xd9":
+            return True
+        at = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
+    return False

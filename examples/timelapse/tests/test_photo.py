@@ -88,9 +88,21 @@ class TestGoodOnes:
 
         assert 1 == orientation(jpeg(Image.new("L", (8, 8)), exif=exif))
 
-    def test_data_behind_the_picture_is_no_fault(self, picture):
-        """Cameras append previews and makers' notes; the photo in front of them is good."""
-        assert 77 == read_number(decode(jpeg(picture) + b"\0" * 100 + b"trailer"))
+    @pytest.mark.parametrize(
+        "trailer", [b"\0" * 100 + b"trailer", b"film \xff\xda film", jpeg(Image.new("RGB", (90, 60)))[:-40]]
+    )
+    def test_data_behind_the_picture_is_no_fault(self, picture, trailer):
+        """Cameras append films, previews and makers' notes; the photo in front of them is good, whatever is in them."""
+        assert 77 == read_number(decode(jpeg(picture) + trailer))
+
+    def test_data_within_a_segment_is_no_end(self, picture):
+        """A preview within the photo's own head ends before the photo does."""
+        whole, preview = jpeg(picture), jpeg(Image.new("RGB", (90, 60)))
+        head = b"\xff\xe2" + (len(preview) + 2).to_bytes(2, "big") + preview
+
+        assert 77 == read_number(decode(whole[:2] + head + whole[2:]))
+        with pytest.raises(BadPhoto, match="ends too early"):
+            decode(whole[:2] + head + whole[2:-40])
 
 
 class TestBadOnes:
@@ -101,7 +113,8 @@ class TestBadOnes:
             (b"hello", "not a JPEG"),
             (b"\x89PNG\r\n\x1a\n", "not a JPEG"),
             (b"\xff\xd8\xff", "ends too early"),
-            (b"\xff\xd8\xff\xda\xff\xd9", "cannot be decoded"),
+            (b"\xff\xd8\xff\xda\xff\xd9", "ends too early"),
+            (b"\xff\xd8\xff\xd9", "cannot be decoded"),
         ],
     )
     def test_reason_is_told(self, data, reason):
