@@ -45,7 +45,7 @@ class Bucket(Protocol):
     `put` writes the object and gives its new etag; with `match=None` unconditionally. Raises Conflict, unless the object already
     holds just this data: that makes a repeated write harmless, and wants data that no two writers share.
     `compose` writes an object made of `pieces`; all but the last have at least 5 MiB (S3's rule). Raises Conflict.
-    `list` gives up to `limit` keys that begin with `prefix` and sort behind `after`, in order.
+    `list` gives up to `limit` keys that begin with `prefix` and sort behind `after`, in order, without folders (keys that end in "/").
     `close` lets connections go.
     """
 

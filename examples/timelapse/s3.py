@@ -89,14 +89,17 @@ class S3Bucket:
     def list(self, prefix: str, after: str, limit: int) -> list[str]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": self.prefix + prefix}
         keys: list[str] = []
+        start = self.prefix + after
         while limit > len(keys):
-            start = self.prefix + (keys[-1] if keys else after)
             more = {"start-after": start, "max-keys": str(min(1000, limit - len(keys)))}
             page = ElementTree.fromstring(self._send("GET", "", query | more).content)  # noqa: S314  # from the store that we ask
-            found = (unquote_plus(entry.text or "") for entry in page.iterfind("{*}Contents/{*}Key"))
-            keys += [key.removeprefix(self.prefix) for key in found]
+            found = [unquote_plus(entry.text or "") for entry in page.iterfind("{*}Contents/{*}Key")]
+            keys += [
+                key.removeprefix(self.prefix) for key in found if not key.endswith("/")
+            ]  # S3's console marks folders
             if page.findtext("{*}IsTruncated") != "true":
                 break
+            start = found[-1]
         return keys
 
     def close(self) -> None:

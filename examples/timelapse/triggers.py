@@ -59,7 +59,9 @@ def _doorbells(event: Any) -> Iterator[tuple[str, str | None]]:
             if "body" in record:
                 for number, (key, _) in enumerate(_doorbells(json.loads(record["body"]))):
                     yield key, None if number else record["messageId"]  # S3 sends one photo per message
-            elif record.get("eventName", "").startswith("ObjectCreated"):
-                yield unquote_plus(record["s3"]["object"]["key"]), None  # S3 encodes it as a form does: once
+            else:
+                key = unquote_plus(record["s3"]["object"]["key"])  # S3 encodes it as a form does: once
+                if record["eventName"].startswith("ObjectCreated"):
+                    yield key, None
     elif event.get("Event") != "s3:TestEvent":
         raise ValueError("none of them")

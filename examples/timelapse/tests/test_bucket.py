@@ -77,6 +77,25 @@ class TestListing:
 
         assert ["frames/a/1", "frames/a/2", "frames/b/1"] == bucket.list("frames/", "", 10)
 
+    @pytest.mark.process
+    def test_a_folder_is_no_object_in_it(self, s3_bucket):
+        """S3's console makes empty objects for folders; one that sorts behind the photos would make all that come too late."""
+        for name in (
+            "frames/",
+            "frames/1",
+            "frames/a/",
+            "frames/a/2",
+            "frames/b/",
+            "frames/b/c/",
+            "frames/d/3",
+            "frames/z/",
+        ):
+            s3_bucket.put(name, b"", match=None)
+
+        assert ["frames/1", "frames/a/2", "frames/d/3"] == s3_bucket.list("frames/", "", 10)
+        assert ["frames/1", "frames/a/2"] == s3_bucket.list("frames/", "", 2)
+        assert ["frames/d/3"] == s3_bucket.list("frames/", "frames/a/2", 2)
+
 
 class TestConditions:
     def test_creates_only_what_is_absent(self, bucket):

@@ -111,6 +111,8 @@ def test_tick_and_finish():
         {"Records": [1]},
         {"Records": [{"eventName": "ObjectCreated:Put"}]},
         {"Records": [{"eventName": None}]},
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]},
+        {"Records": [{"eventName": "INSERT", "dynamodb": {}}]},
         {"Records": [{"messageId": "m", "body": "no JSON"}]},
         {"source": "aws.s3", "detail": []},
         {"do": []},
