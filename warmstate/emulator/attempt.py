@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 __all__ = ["NEW", "Answer", "Attempt", "StartKind", "error_payload"]
 
@@ -76,6 +77,8 @@ class Attempt:
         self.answer: Final[asyncio.Future[Answer]] = asyncio.get_running_loop().create_future()
         self.started: Final[asyncio.Future[str]] = asyncio.get_running_loop().create_future()
         """Done with the content type when a streamed answer begins."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called as soon as the answer is there, without a turn of the event loop in between."""
         self.start: StartKind = "warm"
         self.instance = ""
         self.deadline = 0.0
@@ -92,7 +95,6 @@ class Attempt:
         """The last 4 KB of the invocation's log; there when it is done."""
         self.abandoned = False
         """The caller of a streamed answer has gone; what still comes is dropped."""
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(STREAM_BUFFER)
         self._end: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -102,6 +104,10 @@ class Attempt:
     def billed_ms(self) -> int:
         """Milliseconds that Lambda would bill: duration, init and restore, rounded up."""
         return math.ceil(self.duration_ms + (self.init_ms or 0.0)) + math.ceil(self.restore_ms or 0.0)
+
+    @functools.cached_property
+    def _pieces(self) -> asyncio.Queue[bytes | None]:
+        return asyncio.Queue(STREAM_BUFFER)
 
     def succeed(self, payload: bytes, content_type: str) -> None:
         """The whole answer is here."""
@@ -116,6 +122,7 @@ class Attempt:
             self.answer.set_result(answer)
             if self.streaming:
                 self._end_pieces()
+            self.on_answer()
 
     def begin_stream(self, content_type: str) -> None:
         """The first byte of a streamed answer is about to come."""

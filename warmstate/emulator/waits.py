@@ -12,16 +12,17 @@ __all__ = ["Waits"]
 
 
 class Waits:
-    """The waits of one environment; all of them look again when `changed` is called, and `also` is told."""
+    """The waits of one environment; `changed` wakes those whose condition holds then, and tells `also`."""
 
     def __init__(self, also: Callable[[], None]) -> None:
         self._also = also
-        self._open: set[asyncio.Future[None]] = set()
+        self._open: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     def changed(self) -> None:
         """Something happened."""
-        for waiting in self._open:
-            _wake(waiting)
+        for waiting, condition in self._open.items():
+            if condition():
+                _wake(waiting)
         self._also()
 
     async def until(self, condition: Callable[[], bool], deadline: float) -> bool:
@@ -31,13 +32,13 @@ class Waits:
             if loop.time() >= deadline:
                 return False
             waiting: asyncio.Future[None] = loop.create_future()
-            self._open.add(waiting)
+            self._open[waiting] = condition
             timer = loop.call_at(deadline, _wake, waiting)
             try:
                 await waiting
             finally:
                 timer.cancel()
-                self._open.discard(waiting)
+                del self._open[waiting]
         return True
 
 

@@ -13,8 +13,6 @@ from warmstate.wire import invoke_api as wire
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from warmstate.emulator.attempt import Answer
-    from warmstate.emulator.facts import InvokeResult
     from warmstate.emulator.pool import Pool
     from warmstate.emulator.servers.exchange import Exchange
     from warmstate.emulator.service import Service
@@ -95,23 +93,22 @@ class InvokeServer:
     def _answer(self, exchange: Exchange, pool: Pool, attempt: Attempt) -> None:
         """Run it; the caller gets the answer when the function has given it, whatever that still does."""
 
-        def reply(_: asyncio.Future[Answer]) -> None:
-            result = self._service.result(pool, attempt)
-            exchange.respond(200, result.payload, _headers(result))
+        def reply() -> None:
+            exchange.respond(200, attempt.answer.result().payload, _headers(pool, attempt))
 
         def end(running: asyncio.Task[None]) -> None:
             if not attempt.answer.done() and not running.cancelled():
                 error = running.exception()
                 refuse(exchange, error if isinstance(error, wire.ApiError) else wire.service_error(FAULT))
 
-        attempt.answer.add_done_callback(reply)
+        attempt.on_answer = reply
         self._service.begin(pool, attempt).add_done_callback(end)
 
     async def _answer_with_log(self, exchange: Exchange, pool: Pool, attempt: Attempt) -> None:
         await self._service.begin(pool, attempt)
-        result = self._service.result(pool, attempt)
         log = base64.b64encode(attempt.log_tail).decode()
-        exchange.respond(200, result.payload, [*_headers(result), ("x-amz-log-result", log)])
+        headers = [*_headers(pool, attempt), ("x-amz-log-result", log)]
+        exchange.respond(200, attempt.answer.result().payload, headers)
 
     async def _stream(self, exchange: Exchange, pool: Pool, attempt: Attempt, *, tail: bool) -> None:
         running = self._service.begin(pool, attempt)
@@ -151,15 +148,15 @@ def refuse(exchange: Exchange, error: wire.ApiError) -> None:
     exchange.respond(error.status, error.body(), error.headers())
 
 
-def _headers(result: InvokeResult) -> list[tuple[str, str]]:
+def _headers(pool: Pool, attempt: Attempt) -> list[tuple[str, str]]:
     headers = [
         ("content-type", "application/json"),
-        ("x-amzn-requestid", result.request_id),
-        ("x-amzn-trace-id", result.trace_id),
-        ("x-amz-executed-version", result.executed_version),
-        ("x-warmstate-start", result.start or ""),
-        ("x-warmstate-instance", result.instance),
+        ("x-amzn-requestid", attempt.request_id),
+        ("x-amzn-trace-id", attempt.trace_id),
+        ("x-amz-executed-version", pool.function.version),
+        ("x-warmstate-start", attempt.start),
+        ("x-warmstate-instance", attempt.instance),
     ]
-    if result.function_error:
-        headers.append(("x-amz-function-error", result.function_error))
+    if attempt.answer.result().error_type:
+        headers.append(("x-amz-function-error", "Unhandled"))
     return headers
