@@ -1,5 +1,6 @@
 """No process of an environment escapes it: not by forking twice, not by outliving its parent."""
 
+import subprocess
 import sys
 import threading
 import time
@@ -70,6 +71,20 @@ def test_daemon_ends_with_its_runtime(emulator, make, how):
     else:
         getattr(emulator, how)(emulator.ps("daemon")[0].instance)
     wait_until_gone(daemon)
+
+
+def test_status_tells_of_its_process_alone():
+    """State and memory as the kernel has them; after the end, or once it is given up, nothing: never another process's."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        status, given_up = family.Status(process.pid), family.Status(process.pid)
+        given_up.close()
+
+        assert status.state in {"R", "S", "D"}
+        assert status.peak_bytes > 1 << 20
+        assert (given_up.state, given_up.peak_bytes) == ("", 0)
+        process.kill()
+    assert (status.state, status.peak_bytes) == ("", 0)
+    status.close()
 
 
 def test_nothing_is_left(tmp_path, monkeypatch):

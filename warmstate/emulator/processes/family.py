@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["children", "descendants", "disk_usage", "is_stopped", "memory_bytes", "peak_bytes", "state", "strays"]
+__all__ = ["Status", "children", "descendants", "disk_usage", "is_stopped", "memory_bytes", "state", "strays"]
 
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 READ_BYTES: Final = 1 << 16
+STATUS_BYTES: Final = 1 << 14
 
 
 def children(pid: int) -> list[int]:
@@ -61,13 +62,37 @@ def memory_bytes(pid: int) -> int:
     return total
 
 
-def peak_bytes(pid: int) -> int:
-    """The most resident memory `pid` itself ever held, in bytes; 0 when it is gone."""
-    try:
-        _, _, rest = _read(f"/proc/{pid}/status").partition(b"\nVmHWM:")
-        return int(rest.split(None, 1)[0]) * 1024
-    except (OSError, IndexError):
-        return 0
+class Status:
+    """What /proc/PID/status says of one process; the file stays open, for it is read several times an invocation."""
+
+    def __init__(self, pid: int) -> None:
+        self._path = f"/proc/{pid}/status"
+        self._descriptor: int | None = None
+
+    @property
+    def state(self) -> str:
+        """The state letter ("Z" has ended), or "" when there is no such process."""
+        return self._field(b"\nState:").decode()
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most resident memory that the process itself ever held; 0 when it is gone."""
+        return int(self._field(b"\nVmHWM:") or 0) * 1024
+
+    def close(self) -> None:
+        """Read no more: the pid may soon be another's."""
+        if self._descriptor is not None and self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _field(self, name: bytes) -> bytes:
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            _, _, rest = os.pread(self._descriptor, STATUS_BYTES, 0).partition(name)
+        except OSError:
+            return b""
+        return rest.split(None, 1)[0] if rest else b""
 
 
 def disk_usage(folder: str, pids: Sequence[int]) -> int:
@@ -107,7 +132,7 @@ def _field(pid: int, number: int) -> str:
 
 
 def _read(path: str) -> bytes:
-    """A file of the kernel's, in as few system calls as it takes: these are read for every invocation."""
+    """A file of the kernel's, in as few system calls as it takes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = piece = os.read(descriptor, READ_BYTES)

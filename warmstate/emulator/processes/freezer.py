@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Freezer"]
 
 SECOND_LOOK: Final = 0.005
-"""Seconds after which a freeze looks again: a process may have forked while the first signal was on its way."""
+"""
+Seconds after which a freeze looks again: for processes that have left the group, which takes longer than all the rest of
+it, and for those forked while the first signal was on its way.
+"""
 STOP_LIMIT: Final = 1.0
 """Seconds to wait for the kernel to stop every process; it does so within microseconds."""
 
@@ -47,7 +50,7 @@ class Freezer:
         loop = asyncio.get_running_loop()
         self._sandbox.freeze()
         self._since, self._moved = loop.time(), 0.0
-        self._again = loop.call_later(SECOND_LOOK, self._sandbox.freeze)
+        self._again = loop.call_later(SECOND_LOOK, self._sandbox.freeze_all)
         self._note("warmstate.freeze")
 
     def thaw(self) -> None:

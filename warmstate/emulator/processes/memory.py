@@ -24,6 +24,7 @@ class MemoryWatch:
         self._limit = limit
         self._changed = changed
         self._timer: asyncio.TimerHandle | None = None
+        self._runs = False
         self.exceeded = False
         self.peak = 0
         """The most bytes ever seen of these processes together."""
@@ -34,14 +35,13 @@ class MemoryWatch:
 
     def start(self) -> None:
         """Look at regular times from now on."""
+        self._runs = True
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._look)
 
     def stop(self) -> None:
-        """Stop looking: nothing runs."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Stop looking: nothing runs. The timer is left alone, for most invocations are over long before it."""
+        self._runs = False
 
     def note_peak(self) -> None:
         """The processes are about to end: keep what the kernel knows of them."""
@@ -62,6 +62,8 @@ class MemoryWatch:
 
     def _look(self) -> None:
         self._timer = None
+        if not self._runs:
+            return
         self.peak = max(self.peak, self._sandbox.memory_bytes())
         if self.is_over():
             return

@@ -8,7 +8,6 @@ A process's group may be signalled until it is forgotten: the warden keeps a zom
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -61,7 +60,8 @@ class Process:
         self.pid: Final = pid
         self.exited: Final[asyncio.Future[Exit]] = asyncio.get_running_loop().create_future()
         self._forgotten = False
-        self._froze_strays = False
+        self.status: Final = family.Status(pid)
+        self._has_strays = False
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {'forgotten' if self._forgotten else 'ended' if self.exited.done() else 'alive'}>"
@@ -72,27 +72,29 @@ class Process:
         return not self.exited.done()
 
     def freeze(self) -> None:
-        """Stop the group and descendants that left it."""
-        self._froze_strays = bool(self.signal(signal.SIGSTOP)) or self._froze_strays
+        """Stop the group, and descendants that left it where there were any before; `freeze_all` looks for others."""
+        if self._has_strays:
+            self.freeze_all()
+        else:
+            self._signal_group(signal.SIGSTOP)
+
+    def freeze_all(self) -> None:
+        """Stop the group and descendants that left it, which takes a look at every process."""
+        self._has_strays = bool(self.signal(signal.SIGSTOP))
 
     def thaw(self) -> None:
         """Let them go on; they are looked for only where there were any to stop."""
-        if self._froze_strays:
-            self._froze_strays = False
+        if self._has_strays:
             self.signal(signal.SIGCONT)
-        elif not self._forgotten:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGCONT)
+        else:
+            self._signal_group(signal.SIGCONT)
 
     def signal(self, number: int) -> set[int]:
         """Send a signal to the whole group, and to descendants that left it, which it returns."""
         told = set[int]()
         if self._forgotten:
             return told
-        try:
-            os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
+        self._signal_group(number)
         while new := [stray for stray in family.strays(self.pid) if stray not in told]:  # one may have forked meanwhile
             told.update(new)
             for stray in new:
@@ -101,6 +103,13 @@ class Process:
                 except (ProcessLookupError, PermissionError):
                     pass
         return told
+
+    def _signal_group(self, number: int) -> None:
+        if not self._forgotten:
+            try:
+                os.killpg(self.pid, number)
+            except (ProcessLookupError, PermissionError):
+                pass
 
     async def kill(self) -> Exit:
         """Kill the group and everything that descends from it, and forget it."""
@@ -114,6 +123,7 @@ class Process:
                 except (ProcessLookupError, PermissionError):
                     pass
             self._forgotten = True
+            self.status.close()
             self._warden.forget(self.pid)
             return ended
         return self.exited.result()

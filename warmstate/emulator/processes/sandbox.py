@@ -89,7 +89,7 @@ class Sandbox:
     @property
     def has_died(self) -> bool:
         """Whether the kernel says that the runtime ended; the warden's word of it may still be on its way."""
-        return self._runtime is not None and family.state(self._runtime.pid) in {"Z", "X", ""}
+        return self._runtime is not None and self._runtime.status.state in {"Z", "X", ""}
 
     @property
     def failed_extension(self) -> str | None:
@@ -129,10 +129,15 @@ class Sandbox:
         return {name: path for name, path in paths.items() if os.access(path, os.X_OK) and os.path.isfile(path)}
 
     def freeze(self) -> None:
-        """Stop every process; nothing of them runs until `thaw`."""
+        """Stop every process; nothing of them runs until `thaw`, but what left its group and was not seen before."""
         self.stopped = True
         for process in self._processes():
             process.freeze()
+
+    def freeze_all(self) -> None:
+        """Stop what `freeze` has not seen as well."""
+        for process in self._processes():
+            process.freeze_all()
 
     def thaw(self) -> None:
         """Let every process go on."""
@@ -198,7 +203,7 @@ class Sandbox:
 
     def peak_bytes(self) -> int:
         """The most that the runtime's own process held; its children are sampled by `memory_bytes`."""
-        return family.peak_bytes(self._runtime.pid) if self._runtime is not None else 0
+        return self._runtime.status.peak_bytes if self._runtime is not None else 0
 
     def tmp_bytes(self) -> int:
         """What the environment's /tmp holds, with files that are deleted and still open."""
