@@ -63,6 +63,8 @@ def read(wire):
     while event := wire.next_event():
         if isinstance(event, Head):
             head = (event.method, event.target, list(event.headers))
+            if event.body is not None:
+                body, end = event.body, []
         elif isinstance(event, End):
             end = list(event.trailers)
         else:
@@ -106,6 +108,7 @@ def test_what_clients_send_is_plain(extra):
     [
         HEAD + b"\r\n",
         HEAD + HOST + HOST + b"\r\n",
+        HEAD + HOST + b"X: 1\r\nx: 2\r\n\r\n",
         HEAD + HOST,
         HEAD + HOST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n",
         HEAD + HOST + b"Transfer-Encoding: chunked\r\n\r\n",

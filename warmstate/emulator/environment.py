@@ -258,7 +258,7 @@ class Environment:
         if frozen:  # only now: the processes wake once, and find what they wait for
             self.freezer.thaw()
         in_time = await self.waits.until(
-            lambda: life.is_broken() or (life.state == "idle" and life.extensions.are_idle), attempt.deadline
+            lambda: (life.state == "idle" and life.extensions.are_idle) or life.is_broken(), attempt.deadline
         )
         if life.is_broken():
             answer = life.last_words(attempt.request_id)
@@ -281,7 +281,7 @@ class Environment:
             return
         while waiters:
             exchange = waiters.pop()
-            if not exchange.gone.is_set():
+            if not exchange.gone:
                 self.server.send_event(exchange, attempt)
                 return
 

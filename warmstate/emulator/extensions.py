@@ -148,7 +148,7 @@ class Extensions:
 
     def _deliver(self, extension: Extension) -> None:
         exchange = extension.waiting
-        if exchange is not None and extension.queue and not exchange.gone.is_set():
+        if exchange is not None and extension.queue and not exchange.gone:
             extension.waiting = None
             headers = [("lambda-extension-event-identifier", str(uuid.uuid4()))]
             exchange.respond_json(200, extension.queue.pop(0), headers)

@@ -41,7 +41,7 @@ class ManagedEnvironment(Environment):
     def is_free(self) -> bool:
         """Whether a call of next waits that nobody has an event for yet."""
         limit = self.function.max_concurrency or 1
-        waiting = sum(not exchange.gone.is_set() for exchange in self.life.waiters)
+        waiting = sum(not exchange.gone for exchange in self.life.waiters)
         return not self.reserved and not self.gone and self.taken < limit and waiting > self.taken - len(self.in_flight)
 
     @property
@@ -112,7 +112,7 @@ class ManagedEnvironment(Environment):
     def _hand_to_oldest(self, attempt: Attempt) -> None:
         while self.life.waiters:
             exchange = self.life.waiters.pop(0)
-            if not exchange.gone.is_set():
+            if not exchange.gone:
                 self.server.send_event(exchange, attempt)
                 return
 

@@ -297,6 +297,10 @@ class Connection(asyncio.BufferedProtocol):
                     return
                 self.has_partial_head, self._started = False, False
                 self._exchange = Exchange(self, event.method, event.target, event.headers)
+                if event.body is not None:
+                    self._hold(0)
+                    self._exchange.feed(event.body)
+                    self._exchange.feed_end(())
             elif self._exchange is None:
                 return
             elif isinstance(event, End):

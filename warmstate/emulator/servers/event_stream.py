@@ -42,7 +42,7 @@ class EventStreams:
         exchange.start(200, [("content-type", "text/event-stream"), ("cache-control", "no-store")])
         try:
             await exchange.send(b"retry: 1000\n\n")
-            while not exchange.gone.is_set():
+            while not exchange.gone:
                 news.clear()
                 events = self._journal.since(seen)
                 for at in range(0, len(events), AT_ONCE):

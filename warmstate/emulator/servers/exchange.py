@@ -71,7 +71,8 @@ class Exchange:
         self.raw_path, _, self.query = target.partition("?")
         self.headers: Final = headers
         self.trailers: Sequence[tuple[str, str]] = ()
-        self.gone: Final = asyncio.Event()
+        self.gone = False
+        """Whether the client has closed its side."""
         self.started = False
         self.finished = False
         self._bodiless = False
@@ -95,7 +96,10 @@ class Exchange:
 
     def header(self, name: str, default: str = "") -> str:
         """The first value of the header `name` (lower case), or `default`."""
-        return next((value for key, value in self.headers if key == name), default)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return default
 
     def header_values(self, name: str) -> list[str]:
         """All values of the header `name` (lower case), in order."""
@@ -135,7 +139,7 @@ class Exchange:
                     yield piece
             elif self._complete:
                 return
-            elif self.gone.is_set():
+            elif self.gone:
                 raise ClientGone
             else:
                 if self._connection.wants_continue:
@@ -145,7 +149,7 @@ class Exchange:
 
     def respond(self, status: int, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()) -> None:
         """Send a whole answer; bodies of 204 and 304 are never sent."""
-        if self.finished or self.gone.is_set():
+        if self.finished or self.gone:
             return
         bare = status in BODILESS
         length = [] if bare else [("content-length", str(len(body)))]
@@ -172,7 +176,7 @@ class Exchange:
         Raises:
             ClientGone: The client is not there any more.
         """
-        if self.gone.is_set():
+        if self.gone:
             raise ClientGone
         if data and not self._bodiless:
             self._connection.send_body(data)
@@ -182,13 +186,13 @@ class Exchange:
         """End an answer that was begun with `start`."""
         if not self.finished:
             self.finished = True
-            if not self.gone.is_set():
+            if not self.gone:
                 self._connection.send_end(trailers)
             self._connection.finish()
 
     async def settled(self) -> None:
         """Wait until somebody answered this exchange, or its client has gone."""
-        if not self.finished and not self.gone.is_set():
+        if not self.finished and not self.gone:
             self._settled = asyncio.get_running_loop().create_future()
             await self._settled
 
@@ -205,9 +209,10 @@ class Exchange:
 
     def feed(self, piece: bytes) -> None:
         """A piece of the body arrived."""
-        self._pieces.append(piece)
-        self._buffered += len(piece)
-        self._wake()
+        if piece:
+            self._pieces.append(piece)
+            self._buffered += len(piece)
+            self._wake()
 
     def feed_end(self, trailers: Sequence[tuple[str, str]]) -> None:
         """The body is complete."""
@@ -217,7 +222,7 @@ class Exchange:
 
     def feed_gone(self) -> None:
         """The client closed its side."""
-        self.gone.set()
+        self.gone = True
         self._settle()
         self._wake()
 

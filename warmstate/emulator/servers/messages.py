@@ -22,13 +22,18 @@ class BadRequest(Exception):
 
 @attrs.frozen
 class Head:
-    """The request line and the headers, with their names in lower case; `size` is what they hold in bytes."""
+    """
+    The request line and the headers, with their names in lower case; `size` is what they hold in bytes.
+
+    `body` is the whole body where that is here already: then neither pieces of it nor an `End` follow.
+    """
 
     method: str
     target: str
     headers: Sequence[tuple[str, str]]
     size: int
     version: str = "1.1"
+    body: bytes | None = None
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 HTTP/1.1 as nearly every client speaks it, without a parser for what none of them sends.
 
 A request is plain when its head came whole, Content-Length or nothing says how long its body is, and it asks for nothing
-special: no chunks, no Expect, no Upgrade, no Connection but keep-alive. What is anything else, or is in any doubt, is
+special: no chunks, no Expect, no Upgrade, no Connection but keep-alive, no header twice. What is anything else, or is in any doubt, is
 left to `general`, which knows the whole protocol and takes far longer.
 """
 
@@ -22,9 +22,9 @@ __all__ = ["PlainWire"]
 HEAD_BYTES: Final = 8_192
 """A longer head is not plain."""
 _LINE: Final = re.compile(rb"(GET|POST|PUT|DELETE) ([\x21-\x7e]+) HTTP/1\.1\r\n")
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":[\t\x20-\x7e]*\r\n)+")
-_FIELD: Final = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e]*)\r\n")
+_NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_FIELDS: Final = re.compile(r"(?:" + _NAME + r":[\t\x20-\x7e]*\r\n)+")
+_FIELD: Final = re.compile(r"(" + _NAME + r"):([\t\x20-\x7e]*)\r\n")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 _SPECIAL: Final = frozenset(
     {"transfer-encoding", "expect", "upgrade", "http2-settings", "te", "trailer", "proxy-connection", "keep-alive"}
@@ -35,20 +35,21 @@ _BODILESS: Final = frozenset({204, 304})
 @functools.lru_cache(maxsize=64)
 def _fields(block: bytes) -> tuple[tuple[tuple[str, str], ...], int] | None:
     """The headers in a block of lines and the body's length; None when they are not plain. Clients repeat themselves."""
-    if _FIELDS.fullmatch(block) is None:
+    text = block.decode("latin-1")
+    if _FIELDS.fullmatch(text) is None:
         return None
-    found = tuple((name.decode().lower(), value.decode().strip("\t ")) for name, value in _FIELD.findall(block))
-    lengths = [value for name, value in found if name == "content-length"]
-    named = [name for name, _ in found]
+    found = tuple([(name.lower(), value.strip("\t ")) for name, value in _FIELD.findall(text)])
+    named = dict(found)
+    length = named.get("content-length", "0")
     if (
-        named.count("host") != 1
-        or len(lengths) > 1
-        or not all(_LENGTH.fullmatch(value) for value in lengths)
+        len(named) != len(found)
+        or "host" not in named
+        or _LENGTH.fullmatch(length) is None
         or not _SPECIAL.isdisjoint(named)
-        or any(name == "connection" and value.lower() != "keep-alive" for name, value in found)
+        or named.get("connection", "keep-alive").lower() != "keep-alive"
     ):
         return None
-    return found, int(lengths[0]) if lengths else 0
+    return found, int(length)
 
 
 class PlainWire:
@@ -58,7 +59,7 @@ class PlainWire:
         self._head: Head | None = head
         self._left = length
         self._buffer = rest
-        self._ended = False
+        self._ended = head.body is not None
         self._answer: str = ""  # then "whole", "chunked", "bare", and "done"
         self._closes = False
 
@@ -73,7 +74,10 @@ class PlainWire:
         if line is None or fields is None:
             return None
         headers, length = fields
-        return cls(Head(line[1].decode(), line[2].decode(), headers, end), length, data[end + 2 :])
+        method, target, body = line[1].decode(), line[2].decode(), data[end + 2 :]
+        if len(body) < length:
+            return cls(Head(method, target, headers, end), length, body)
+        return cls(Head(method, target, headers, end, body=body[:length]), 0, body[length:])
 
     @property
     def wants_continue(self) -> bool:
@@ -117,11 +121,12 @@ class PlainWire:
         return b""
 
     def encode_head(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-        names = {name.lower() for name, _ in headers}
-        self._answer = "bare" if status in _BODILESS else "whole" if "content-length" in names else "chunked"
-        self._closes = "connection" in names  # the only thing that we say there is "close"
+        head = f"HTTP/1.1 {status} \r\n{_lines(headers)}"
+        names = head.lower()
+        self._answer = "bare" if status in _BODILESS else "whole" if "\ncontent-length:" in names else "chunked"
+        self._closes = "\nconnection:" in names  # the only thing that we say there is "close"
         framing = "transfer-encoding: chunked\r\n" if self._answer == "chunked" else ""
-        return f"HTTP/1.1 {status} \r\n{_lines(headers)}{framing}\r\n".encode() + self.encode_body(body)
+        return f"{head}{framing}\r\n".encode() + self.encode_body(body)
 
     def encode_body(self, data: bytes) -> bytes:
         if not data or self._answer == "bare":
@@ -135,4 +140,6 @@ class PlainWire:
 
 
 def _lines(headers: Sequence[tuple[str, str]]) -> str:
-    return "".join([f"{name}: {safe_value(value)}\r\n" for name, value in headers])
+    if not "".join([value for _, value in headers]).isprintable():
+        headers = [(name, safe_value(value)) for name, value in headers]
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])
