@@ -66,7 +66,8 @@ class Journal:
         self._bytes = 0
         self._count = 0
         self._wall = wall
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._listeners: list[Callable[[Event], None]] = []
 
     def __repr__(self) -> str:
@@ -86,7 +87,7 @@ class Journal:
 
     def add(self, type: str, function: str = "", instance: str = "", **record: Any) -> Event:
         """Note that something happened now, and tell the listeners."""
-        with self._changed:
+        with self._lock:
             self._count += 1
             event = Event(self._count, self._wall(), type, function, instance, record)
             self._events.append(event)

@@ -12,6 +12,8 @@ import attrs
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from warmstate.emulator.facts import InvokeResult
+
 __all__ = ["Recorded", "Recorder"]
 
 KEPT: Final = 500
@@ -27,7 +29,7 @@ class Recorded:
     payload: bytes
     client_context: str | None
     tenant_id: str | None
-    outcome: dict[str, Any] | None = None
+    outcome: InvokeResult | None = None
 
     def as_line(self) -> str:
         """What of it can be sent again, as one line of JSON."""
@@ -39,7 +41,7 @@ class Recorded:
     @property
     def weight(self) -> int:
         """Its bytes, as far as they count."""
-        return len(self.payload) + (0 if self.outcome is None else len(self.outcome["payload"]))
+        return len(self.payload) + (0 if self.outcome is None else len(self.outcome.payload))
 
 
 class Recorder:
@@ -70,7 +72,7 @@ class Recorder:
         self._bytes += recorded.weight
         self._make_room()
 
-    def end(self, recorded: Recorded, outcome: dict[str, Any]) -> None:
+    def end(self, recorded: Recorded, outcome: InvokeResult) -> None:
         """Keep how it ended as well."""
         if self._kept.get(recorded.request_id) is recorded:
             self._bytes -= recorded.weight

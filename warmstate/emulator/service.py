@@ -204,7 +204,7 @@ class Service:
         except Throttled:
             self.journal.add("warmstate.throttled", pool.function.name, requestId=attempt.request_id)
             raise wire.throttled() from None
-        self.recorder.end(recorded, summary(self.result(pool, attempt)))
+        self.recorder.end(recorded, self.result(pool, attempt))
 
     def begin(self, pool: Pool, attempt: Attempt) -> asyncio.Task[None]:
         """Run an attempt in a task of its own, which goes on when its caller has gone."""
@@ -259,7 +259,7 @@ class Service:
             "request_id": found.request_id,
             "function": found.function,
             "event": found.payload.decode("utf-8", "replace"),
-            "outcome": found.outcome,
+            "outcome": None if found.outcome is None else summary(found.outcome),
         }
 
     async def replay(self, request_id: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import re
 import struct
@@ -138,6 +139,7 @@ class FunctionTarget:
     qualifier: str = ""
 
 
+@functools.lru_cache(maxsize=64)
 def parse_target(text: str, qualifier: str = "") -> FunctionTarget:
     """
     The function that `text` names: `name`, `name:qualifier`, `account:name`, a partial or a whole ARN.
