@@ -60,8 +60,8 @@ def test_ticker_and_child_make_no_tick_while_frozen(emulator, make, detached):
     assert family.state(instance.pid) == "T"
     assert family.state(first["child"]) == "T"
     second = emulator.invoke("ticker", {}).json()
-    # At thaw the sleeping ticker is due at once: one tick, not the fifty of half a second.
-    assert second["before"] - first["after"] <= 3
+    # At thaw the sleeping ticker is due at once; a busy machine has some before the freeze, never the fifty of half a second.
+    assert second["before"] - first["after"] < 25
 
 
 def test_idle_instance_is_in_state_t(emulator, make):
