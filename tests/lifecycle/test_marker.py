@@ -327,3 +327,18 @@ def test_damaged_markers_mean_a_cold_start(tmp_path, record):
 
     assert ["cold", "1", "None"] == process(tmp_path)
     assert {"marker"} == names(place)
+
+
+@pytest.mark.parametrize("record", [b"", b"\0" * SIZE])
+def test_what_a_damaged_marker_costs_is_told(tmp_path, record):
+    """Without it nobody knows whose commits these are; that they are dropped is said."""
+    first = claim(str(tmp_path), environment=NAMED)
+    Path(first.directory, "journal").write_bytes(b"commits")
+    first.close()
+    Path(first.directory, "marker").write_bytes(record)
+    heard = Heard()
+    taken = claim(str(tmp_path), environment=NAMED, notices=heard)
+
+    assert ("cold", 1) == (taken.start, taken.generation)
+    assert ["its marker is damaged or was removed" in said for said in heard.said] == [True]
+    taken.close()

@@ -175,7 +175,12 @@ class Claim:
             self.predecessor = predecessor
             self._follow(predecessor)
         elif _is_used(path):
-            # Left by another sandbox that shared this /tmp, which is not our past.
+            if predecessor is None:
+                self._notices.warning(
+                    "What an earlier process committed is not taken over: its marker is damaged or was removed: "
+                    "leave WARMSTATE_TMP/warmstate alone when you clean /tmp."
+                )
+            # Else left by another sandbox that shared this /tmp, which is not our past.
             _empty(path)
         pwrite(fd, b" " * SIZE, 0)
         self._write_who()
