@@ -16,6 +16,7 @@ When a GOP is complete its parts become one segment: a day has 1,440 of them, no
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from typing import NamedTuple
@@ -62,6 +63,7 @@ class Manifest:
 
     def to_text(self) -> str:
         """Writes the playlist."""
+        closed, closed_facts = _closed(self.segments, self.frames_per_second)
         lines = [
             "#EXTM3U",
             "#EXT-X-VERSION:9",
@@ -69,23 +71,42 @@ class Manifest:
             "#EXT-X-PLAYLIST-TYPE:EVENT",
             "#EXT-X-INDEPENDENT-SEGMENTS",
             f"#EXT-X-PART-INF:PART-TARGET={self.gop / self.frames_per_second}",
+            *closed,
         ]
-        init = ""
-        for number, chunk in enumerate(self.segments + self.parts):
-            if chunk.init != init:
-                lines += ["#EXT-X-DISCONTINUITY"] * bool(init) + [f'#EXT-X-MAP:URI="{chunk.init}"']
-                init = chunk.init
-            seconds = round(chunk.frames / self.frames_per_second, 5)
-            if number < len(self.segments):
-                lines += [f"#EXTINF:{seconds},", chunk.name]
-            else:
-                first = ",INDEPENDENT=YES" if number == len(self.segments) else ""
-                lines += [f'#EXT-X-PART:DURATION={seconds},URI="{chunk.name}"{first}']
+        before, first = self.segments[-1] if self.segments else None, ",INDEPENDENT=YES"
+        for part in self.parts:
+            seconds = _seconds(part, self.frames_per_second)
+            lines += [*_map(part, before), f'#EXT-X-PART:DURATION={seconds},URI="{part.name}"{first}']
+            before, first = part, ""
         lines += ["#EXT-X-ENDLIST"] * self.ended
-        facts = {field.name: getattr(self, field.name) for field in attrs.fields(Manifest)}
-        facts["segments"] = [chunk[1:] for chunk in self.segments]  # their names are above
-        text = "\n".join(lines) + _MARK + json.dumps(facts, separators=(",", ":"))
+        facts = attrs.asdict(self, recurse=False, filter=lambda field, _: field.name != "segments")
+        text = "\n".join(lines) + _MARK + f'{{"segments":{closed_facts},' + _json(facts)[1:]
         return f"{text}{_CRC}{zlib.crc32(text.encode()):08x}\n"
+
+
+@functools.lru_cache(maxsize=1)
+def _closed(segments: tuple[Chunk, ...], frames_per_second: int) -> tuple[list[str], str]:
+    """Writes whole GOPs: lines, and facts without the names that are in them. A day of them takes milliseconds, so only when one is new."""
+    lines, before = list[str](), None
+    for chunk in segments:
+        lines += [*_map(chunk, before), f"#EXTINF:{_seconds(chunk, frames_per_second)},", chunk.name]
+        before = chunk
+    return lines, _json([chunk[1:] for chunk in segments])
+
+
+def _map(chunk: Chunk, before: Chunk | None) -> list[str]:
+    """Tells how to decode `chunk`, unless it is as the one before."""
+    if before and before.init == chunk.init:
+        return []
+    return ["#EXT-X-DISCONTINUITY"] * bool(before) + [f'#EXT-X-MAP:URI="{chunk.init}"']
+
+
+def _seconds(chunk: Chunk, frames_per_second: int) -> float:
+    return round(chunk.frames / frames_per_second, 5)
+
+
+def _json(facts: object) -> str:
+    return json.dumps(facts, separators=(",", ":"))
 
 
 def from_text(text: str) -> Manifest:

@@ -45,7 +45,7 @@ def key(number: int) -> str:
 @pytest.mark.soak
 @pytest.mark.timeout(4 * 3600)
 def test_a_day_costs_the_same_at_its_end(tmp_path, make_handler, monkeypatch) -> None:
-    """Memory stays flat from the first hours to the last, time per photo to a millisecond; the day is one file with every photo once."""
+    """Memory stays flat from the first hours to the last, time per photo to half a millisecond; the day is one file with every photo once."""
     joining = 0.0
 
     def join(*arguments, **how):
@@ -82,6 +82,6 @@ def test_a_day_costs_the_same_at_its_end(tmp_path, make_handler, monkeypatch) ->
     assert found.is_sound, found
     assert list(range(DAY)) == found.numbers
     # The first block warms up: caches, the first whole groups, the published file. What grows is the playlist, by a line for
-    # each group: half a millisecond by the evening, little beside what a photo of a real size takes.
-    assert sum(milliseconds[-4:]) - sum(milliseconds[1:5]) < 4 * 1.0, milliseconds
+    # each group: a quarter of a millisecond by the evening, most of it the directory's, which reads and writes all of it at each flush.
+    assert sum(milliseconds[-4:]) - sum(milliseconds[1:5]) < 4 * 0.5, milliseconds
     assert max(resident[-4:]) < max(resident[1:5]) + 40, resident

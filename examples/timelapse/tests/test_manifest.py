@@ -8,7 +8,7 @@ import hashlib
 import attrs
 import pytest
 
-from examples.timelapse.manifest import Chunk, Manifest, ManifestDamaged, from_text
+from examples.timelapse.manifest import Chunk, Manifest, ManifestDamaged, _closed, from_text
 from examples.timelapse.options import Options
 
 MANIFEST = Manifest(
@@ -79,6 +79,21 @@ def test_a_day_stays_small():
     text = Manifest(frames_per_second=25, gop=60, segments=segments, frames=86_400).to_text()
 
     assert len(gzip.compress(text.encode(), 6)) < 50_000
+
+
+def test_whole_groups_are_written_out_once():
+    """A flush adds parts; only a new group makes the lines of a day's 1,440 groups anew."""
+    groups = tuple(Chunk(f"seg/{n}.m4s", 60, 1, "i") for n in range(1440))
+    Manifest(frames_per_second=25, gop=60, segments=groups).to_text()
+    written = _closed.cache_info().misses
+    for count in range(6):
+        parts = tuple(Chunk(f"parts/{n}.m4s", 10, 1, "i") for n in range(count))
+        manifest = Manifest(frames_per_second=25, gop=60, segments=(*groups,), parts=parts)
+        assert manifest == from_text(manifest.to_text())
+
+    assert written == _closed.cache_info().misses
+    grown = Manifest(frames_per_second=25, gop=60, segments=(*groups, Chunk("seg/new.m4s", 60, 1, "other")))
+    assert grown == from_text(grown.to_text())
 
 
 @pytest.mark.parametrize(
