@@ -53,6 +53,9 @@ class S3Bucket:
         self._signer = S3SigV4Auth(credentials, "s3", self._region)
         self._http = http.session(timeout=(3, 20), tries=4, repeats_conditional=True)
         self._http.headers["Accept-Encoding"] = "identity"  # photos and video do not get smaller
+        # Proxies and certificates are asked of the environment once, not for each request; and no .netrc replaces the signature.
+        how = self._http.merge_environment_settings(self._root, {}, None, None, None)
+        self._http.proxies, self._http.verify, self._http.trust_env = how["proxies"], how["verify"], False
 
     def get(self, key: str, start: int = 0, end: int | None = None) -> tuple[bytes, str]:
         part = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}

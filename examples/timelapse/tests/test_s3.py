@@ -207,6 +207,29 @@ class TestLostAnswers:
         assert list(range(40)) == editor.finish()
 
 
+class TestEnvironment:
+    def test_a_password_file_does_not_replace_the_signature(self, seaweed, aws, tmp_path, monkeypatch):
+        """Requests would send what .netrc has for the host in place of what was signed."""
+        netrc = tmp_path / "netrc"
+        netrc.write_text("default login somebody password else\n")
+        monkeypatch.setenv("NETRC", str(netrc))
+        bucket = S3Bucket("tests", os.urandom(6).hex(), endpoint_url=seaweed.url)
+        bucket.put("m", b"1", match=ABSENT)
+
+        assert b"1" == bucket.get("m")[0]
+        bucket.close()
+
+    def test_a_proxy_is_used(self, cutter, aws, monkeypatch):
+        """A store that only the environment's proxy reaches is reached, and no other proxy is asked."""
+        monkeypatch.setenv("http_proxy", cutter.url)
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+        bucket = S3Bucket("tests", os.urandom(6).hex(), endpoint_url="http://store.invalid:8333")
+        bucket.put("m", b"1", match=ABSENT)
+
+        assert b"1" == bucket.get("m")[0]
+        bucket.close()
+
+
 @pytest.fixture(scope="module")
 def emulator():
     with Emulator(port=0) as emulator:
