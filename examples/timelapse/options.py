@@ -31,7 +31,7 @@ class Options:
     frames_per_second: int = attrs.field(default=25, validator=[attrs.validators.ge(1), attrs.validators.le(120)])
     crf: int = attrs.field(default=25, validator=[attrs.validators.ge(0), attrs.validators.le(51)])
     preset: str = "ultrafast"
-    x264: str = "cabac=1:deblock=0,0:subme=1"
+    x264: str = "cabac=1"
     flush_every: int = attrs.field(default=10, validator=attrs.validators.ge(1))
     settle: int = attrs.field(default=8, validator=attrs.validators.ge(0))
     max_age: int = attrs.field(default=90, validator=attrs.validators.ge(1))
