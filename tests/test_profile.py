@@ -54,3 +54,13 @@ def test_the_processes_of_an_emulator_are_found() -> None:
         finally:
             for pid in (*descendants(shell.pid), shell.pid):
                 os.kill(pid, 9)
+
+
+def test_what_is_not_installed_is_named() -> None:
+    """Who asks for the profile on a new machine is told what to install, without a traceback."""
+    command = [sys.executable, "-m", "benchmarks", "profile"]
+    environment = {"PATH": "/nonexistent"}
+    done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "nothing is counted: valgrind and strace must be installed first\n"
