@@ -75,7 +75,9 @@ def test_daemon_ends_with_its_runtime(emulator, make, how):
 
 def test_status_tells_of_its_process_alone():
     """State and memory as the kernel has them; after the end, or once it is given up, nothing: never another process's."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    runs = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(runs, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"\n"
         status, given_up = family.Status(process.pid), family.Status(process.pid)
         given_up.close()
 

@@ -46,8 +46,8 @@ class ManagedEnvironment(Environment):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is free, and no invocation runs in it."""
-        return self.is_free and not self.taken
+        """Whether no invocation runs in it, though its threads may not be back in next yet."""
+        return not self.reserved and not self.gone and not self.taken
 
     @property
     def phase(self) -> str:
