@@ -94,10 +94,11 @@ def orientation(jpeg: bytes) -> int:
 
 
 def is_whole(jpeg: bytes) -> bool:
-    """Whether the picture has its end: the first one, as phones put a film or a second picture behind it."""
-    at = 2
+    """Whether the picture has pixels and an end: the first one, as phones put a film or a second picture behind it."""
+    at, has_pixels = 2, False
     while found := _MARKER.search(jpeg, at):
         if found[0] == b"\xff\xd9":
-            return True
+            return has_pixels  # without any, the decoder would show those of the photo before
+        has_pixels |= found[0] == b"\xff\xda"
         at = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2], "big")
     return False

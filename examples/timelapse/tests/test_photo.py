@@ -114,7 +114,7 @@ class TestBadOnes:
             (b"\x89PNG\r\n\x1a\n", "not a JPEG"),
             (b"\xff\xd8\xff", "ends too early"),
             (b"\xff\xd8\xff\xda\xff\xd9", "ends too early"),
-            (b"\xff\xd8\xff\xd9", "cannot be decoded"),
+            (b"\xff\xd8\xff\xd9", "ends too early"),
         ],
     )
     def test_reason_is_told(self, data, reason):
@@ -128,6 +128,13 @@ class TestBadOnes:
         for cut in [*range(1, 40), *range(40, len(data), 97)]:
             with pytest.raises(BadPhoto):
                 decode(data[:-cut])
+
+    def test_a_photo_without_pixels_does_not_show_the_one_before(self, picture):
+        """A head and an end alone: the decoder, which still has the earlier photo's pixels, is not asked."""
+        decoder, data = PhotoDecoder(320, 180), jpeg(picture)
+        decoder.decode(data)
+        with pytest.raises(BadPhoto, match="ends too early"):
+            decoder.decode(data[: data.rindex(b"\xff\xda")] + b"\xff\xd9")
 
     def test_bomb_is_refused_before_memory_is_asked_for(self, picture):
         """A small file that claims four billion pixels costs nothing."""
