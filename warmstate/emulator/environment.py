@@ -316,7 +316,7 @@ class Environment:
 
     async def crash(self) -> None:
         """Kill every process without a word, as the kernel does when memory runs out; /tmp stays."""
-        if not self.is_free:
+        if not self.is_idle:
             self.sandbox.signal(signal.SIGKILL)  # whoever waits for the invocation sees the end, and resets
             return
         self.reserved = True
