@@ -100,7 +100,7 @@ class S3Bucket:
             keys += [
                 key.removeprefix(self.prefix) for key in found if not key.endswith("/")
             ]  # S3's console marks folders
-            if page.findtext("{*}IsTruncated") != "true":
+            if not found or page.findtext("{*}IsTruncated") != "true":
                 break
             start = found[-1]
         return keys

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BEAT", "FreezeDetector", "thaw_between"]
 
 BEAT = 0.15
-"""Seconds between beats: a freeze is measured to within half of it, and looking costs about an eighth of a per cent of a core."""
+"""Seconds between beats: a freeze is measured to within half of it, and looking costs about a tenth of a per cent of a core."""
 
 _LONGEST_FREEZE = 14 * 86_400.0
 _SHORTEST_GAP = 0.3  # a stalled host looks like this too; below it nothing is called a freeze
